@@ -1,0 +1,41 @@
+"""Builds the whole application: one deployment an expert, one ingress that is the router.
+
+No `from __future__ import annotations` here: Ray reads build's annotation as it stands.
+"""
+
+from typing import Any
+
+from ray import serve
+from ray.serve.deployment import Application
+from ray.serve.llm.ingress import make_fastapi_ingress
+
+from serve.config import parse_settings
+from serve.online.experts import deployment, llm_config, model_card
+from serve.online.ingress import ENDPOINTS, RouterIngress
+from serve.online.router import check_router
+from serve.online.surface import surface
+
+
+def build(args: dict[str, Any]) -> Application:
+    """`args` of an application in deployments/ -> the Serve application.
+
+    Raises:
+        SetupError: the settings, the router artifact or a model's bytes are not right; raised
+            before any model is loaded.
+    """
+    settings = parse_settings(args, "args")
+    check_router(settings)
+    configs = {expert.id: llm_config(expert) for expert in settings.experts}
+    ingress = make_fastapi_ingress(RouterIngress, endpoint_map=ENDPOINTS, app=surface())
+    replicas = settings.router.replicas.model_dump()
+    return serve.deployment(
+        ingress,
+        name="RouterIngress",
+        max_ongoing_requests=4096,
+        autoscaling_config=replicas,
+        ray_actor_options={"num_cpus": settings.router.cpus},
+    ).bind(
+        llm_deployments={name: deployment(config) for name, config in configs.items()},
+        model_cards={name: model_card(name) for name in configs},
+        settings=settings,
+    )

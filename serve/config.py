@@ -1,0 +1,193 @@
+"""What a file in deployments/ may say: frozen, unknown keys refused, one line for each mistake.
+
+The file itself is Ray Serve's own config format; this is the schema of `args` of the application
+whose import_path is serve.app:build. README's settings reference is this file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from serve.errors import SettingsError
+from serve.protocol import AUTO, Expert
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PackagedModel(_Settings):
+    """A model inside an installed Python package, its bytes pinned.
+
+    A GGUF file is converted once, in the user's cache, to what vLLM serves; a directory is used
+    where it lies.
+    """
+
+    package: Annotated[list[str], Field(min_length=1)] = Field(
+        description="import_name/path of the file, of its parts in order, or of the directory"
+    )
+    sha256: Sha256 = Field(description="of the whole file; of model.safetensors for a directory")
+    chat_template: str | None = Field(
+        default=None, description="Jinja chat template, where the model's own is not wanted"
+    )
+
+
+def _kind(value: object) -> str:
+    return "str" if isinstance(value, str) else "PackagedModel"
+
+
+ModelRef = Annotated[
+    Annotated[str, Tag("str")] | Annotated[PackagedModel, Tag("PackagedModel")],
+    Discriminator(_kind),
+]
+"""A Hugging Face id, a local directory, or a packaged model."""
+
+
+class Price(_Settings):
+    """US dollars per million tokens."""
+
+    input: float = Field(default=0.0, ge=0)
+    output: float = Field(default=0.0, ge=0)
+
+
+class Autoscaling(_Settings):
+    """Replica bounds of one expert, and the queue depth a replica is meant to hold."""
+
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=1, ge=1)
+    target_ongoing_requests: float = Field(default=32, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Autoscaling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas must not be above max_replicas")
+        return self
+
+
+class ExpertSettings(_Settings):
+    """One expert: a vLLM engine behind a Ray Serve LLM deployment of its own."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", description="the name clients use")
+    model: ModelRef = Field(description="Hugging Face id, local directory, or a packaged model")
+    price: Price = Price()
+    accelerator_type: str | None = Field(
+        default=None, description="Ray's name of the GPU (L4, A10G, H100, ...); none: the CPU"
+    )
+    cpus: float = Field(default=1.0, gt=0, description="CPU cores reserved for each replica")
+    autoscaling: Autoscaling = Autoscaling()
+    engine: dict[str, Any] = Field(
+        default_factory=dict,
+        description="vLLM engine arguments (max_model_len, tensor_parallel_size, ...)",
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict, description="environment of the engine process; no secrets"
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict,
+        description="chat fields used where the client gives none; stop is added to the client's",
+    )
+
+    def as_expert(self) -> Expert:
+        """What routing needs to know of it."""
+        return Expert(self.id, self.price.input, self.price.output)
+
+
+class BatchSettings(_Settings):
+    """How concurrent decisions share one forward pass of the encoder."""
+
+    max_size: int = Field(default=32, ge=1, le=1024)
+    wait_ms: float = Field(default=2.0, ge=0, le=1000)
+
+
+class RouterSettings(_Settings):
+    """The router that answers model `auto`, inside the ingress."""
+
+    encoder: ModelRef = Field(description="sentence encoder; a BERT-like model with mean pooling")
+    artifact: str | None = Field(
+        default=None,
+        description="folder of the trained router; none: always the cheapest expert",
+    )
+    lam: float = Field(
+        default=0.0, ge=0, alias="lambda", description="quality that one US dollar is worth"
+    )
+    batch: BatchSettings = BatchSettings()
+    replicas: Autoscaling = Autoscaling(min_replicas=1, max_replicas=1, target_ongoing_requests=256)
+    cpus: float = Field(default=1.0, ge=0, description="CPU cores reserved for each replica")
+
+
+class Settings(_Settings):
+    """The whole application."""
+
+    experts: Annotated[list[ExpertSettings], Field(min_length=1)]
+    router: RouterSettings
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Settings:
+        ids = [expert.id for expert in self.experts]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"expert ids must be distinct, got {ids}")
+        if any(name == AUTO or name.startswith(f"{AUTO}:") for name in ids):
+            raise ValueError(f"an expert may not be called {AUTO!r}: that name asks the router")
+        return self
+
+
+def parse_settings(raw: object, where: str) -> Settings:
+    """Validate the `args` of an application.
+
+    Raises:
+        SettingsError: one line that names the place, the key and what is allowed.
+    """
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsError(f"{where}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """The first mistake as `key: what is allowed`, and how many more there are."""
+    mistakes = error.errors(include_url=False, include_context=False)
+    first = mistakes[0]
+    keys = [str(part) for part in first["loc"] if not _is_union_tag(part)]
+    where = ".".join(keys) or "args"
+    text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        text = f"unknown key; allowed here: {', '.join(_allowed(keys[:-1]))}"
+    elif first["type"] != "missing" and not isinstance(first["input"], dict):
+        text += f", got {first['input']!r}"
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    return f"{where}: {text}{more}"
+
+
+def _is_union_tag(part: object) -> bool:
+    return part in ("str", "PackagedModel")
+
+
+def _allowed(keys: list[str]) -> list[str]:
+    """Names of the keys that the section at this path may hold."""
+    named = [key for key in keys if not key.isdigit()]
+    model = _SECTIONS[named[-1]] if named else Settings
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "experts": ExpertSettings,
+    "router": RouterSettings,
+    "model": PackagedModel,
+    "encoder": PackagedModel,
+    "price": Price,
+    "autoscaling": Autoscaling,
+    "replicas": Autoscaling,
+    "batch": BatchSettings,
+}

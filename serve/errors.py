@@ -1,0 +1,77 @@
+"""Every error pointsman raises on purpose.
+
+PointsmanError
+|-- SetupError               stops a start; one line, exit status 2
+|   |-- SettingsError        a settings file says something it may not
+|   |-- ArtifactError        a router artifact is corrupted or does not fit the settings
+|   |-- WeightsError         a model's bytes are missing or not the pinned ones
+|   `-- TableError           a prompt file or a routing table is malformed
+`-- RequestError             answers one request; knows its HTTP status and OpenAI code
+    |-- InvalidRequest       400
+    |-- UnknownModel         404
+    `-- ExpertUnavailable    503
+"""
+
+
+class PointsmanError(Exception):
+    """Base of the tree; its text is what a user reads."""
+
+
+class SetupError(PointsmanError):
+    """Something a person must mend before a start can succeed."""
+
+
+class SettingsError(SetupError):
+    """A settings file names an unknown key, a wrong value or a missing one."""
+
+
+class ArtifactError(SetupError):
+    """A router artifact cannot be served."""
+
+
+class WeightsError(SetupError):
+    """A model reference cannot be turned into a checked local directory."""
+
+
+class TableError(SetupError):
+    """A prompt file or a routing table cannot be read."""
+
+
+class RequestError(PointsmanError):
+    """One request that cannot be answered.
+
+    Attributes:
+        status: HTTP status.
+        type: OpenAI's error type.
+        code: OpenAI's error code, or None.
+        param: the request field at fault, or None.
+    """
+
+    status = 400
+    type = "invalid_request_error"
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        if code is not None:
+            self.code = code
+
+
+class InvalidRequest(RequestError):
+    """The request's own fault; `param` names the field."""
+
+
+class UnknownModel(RequestError):
+    """`model` is neither auto nor an expert."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class ExpertUnavailable(RequestError):
+    """The expert that was asked has no live replica or failed."""
+
+    status = 503
+    type = "server_error"
+    code = "expert_unavailable"

@@ -1,0 +1,51 @@
+"""BERTSim: how alike an answer and its reference are, by a sentence encoder on this machine.
+
+TO-Router (arXiv 2408.12320) scores answers by BERTSim without a formula that we could read; ours is
+BERTScore F1 (arXiv 1904.09675) on the router's own encoder, by torchmetrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torchmetrics.functional.text.bert import bert_score
+
+from serve.encoding.transformer import TransformerEncoder
+from serve.protocol import Floats
+
+MAX_TOKENS = 128
+
+
+def bertsim(answers: Sequence[str], references: Sequence[str], folder: str) -> Floats:
+    """(N,) pairs -> (N,) F1, 0..1; an empty answer scores 0.
+
+    Args:
+        answers: what an expert said.
+        references: what it should have said.
+        folder: model directory of the encoder.
+    """
+    scores = np.zeros(len(answers), dtype=np.float32)
+    said = [i for i, answer in enumerate(answers) if answer.strip()]
+    result = bert_score(
+        [answers[i] for i in said],
+        [references[i] for i in said],
+        model_name_or_path=folder,
+        max_length=MAX_TOKENS,
+        truncation=True,
+    )
+    scores[said] = np.clip(np.asarray(result["f1"], dtype=np.float32), 0, 1)
+    return scores
+
+
+def cosine(
+    answers: Sequence[str], references: Sequence[str], encoder: TransformerEncoder
+) -> Floats:
+    """(N,) pairs -> (N,) cosine of the sentence vectors, negative values cut to 0."""
+    similarity = (_encode(answers, encoder) * _encode(references, encoder)).sum(axis=1)
+    return np.clip(similarity, 0, 1)
+
+
+def _encode(texts: Sequence[str], encoder: TransformerEncoder, batch: int = 32) -> Floats:
+    parts = [encoder.encode(texts[i : i + batch]) for i in range(0, len(texts), batch)]
+    return np.concatenate(parts)

@@ -1,0 +1,64 @@
+"""An expert of the settings -> a Ray Serve LLM deployment. The only file that builds vLLM engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray.serve.deployment import Application
+from ray.serve.llm import LLMConfig, build_llm_deployment
+
+from serve import weights
+from serve.config import ExpertSettings
+from serve.hardware import cpu_dtype
+from serve.online.serve_llm import ModelCard, NoDownload
+
+
+def llm_config(expert: ExpertSettings) -> LLMConfig:
+    """Ray Serve LLM's own description of one expert.
+
+    Raises:
+        WeightsError: the model's bytes are missing or not the pinned ones.
+    """
+    source = weights.resolve(expert.model)
+    callback = {"callback_config": {"callback_class": NoDownload}} if Path(source).is_dir() else {}
+    return LLMConfig(
+        model_loading_config={"model_id": expert.id, "model_source": source},
+        engine_kwargs={**_engine_defaults(expert), **expert.engine},
+        deployment_config={
+            "autoscaling_config": expert.autoscaling.model_dump(),
+            # Ray adds the replica's own CPUs to the engine's bundle; expert.cpus is the sum.
+            "ray_actor_options": {"num_cpus": 0},
+        },
+        runtime_env={"env_vars": expert.env},
+        # Ray Serve LLM holds chunks back 50 ms to batch them; a gateway must not.
+        experimental_configs={"stream_batching_interval_ms": 0},
+        **callback,
+        **_hardware(expert),
+    )
+
+
+def _engine_defaults(expert: ExpertSettings) -> dict[str, Any]:
+    return {"dtype": cpu_dtype()} if expert.accelerator_type is None else {}
+
+
+def _hardware(expert: ExpertSettings) -> dict[str, Any]:
+    if expert.accelerator_type is None:
+        return {
+            "accelerator_config": {"kind": "cpu"},
+            "placement_group_config": {"bundles": [{"CPU": expert.cpus}]},
+        }
+    return {
+        "accelerator_type": expert.accelerator_type,
+        "placement_group_config": {"bundle_per_worker": {"CPU": expert.cpus, "GPU": 1}},
+    }
+
+
+def deployment(config: LLMConfig) -> Application:
+    """The bound deployment, to be reached through its handle."""
+    return build_llm_deployment(config)
+
+
+def model_card(name: str) -> ModelCard:
+    """What Ray Serve LLM keeps of a model it lists."""
+    return ModelCard(id=name, object="model", owned_by="pointsman", permission=[], metadata={})

@@ -1,0 +1,119 @@
+"""The nouns every room speaks, and the two seams: Encoder and Predictor.
+
+Knows nothing of Ray, vLLM, torch or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float32]
+
+AUTO = "auto"
+"""The model name that asks for a routed answer."""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """An LLM that can be picked, with its price in US dollars per million tokens."""
+
+    id: str
+    usd_per_million_input: float = 0.0
+    usd_per_million_output: float = 0.0
+
+    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
+        """Dollars for one answer of that many tokens."""
+        return (
+            input_tokens * self.usd_per_million_input + output_tokens * self.usd_per_million_output
+        ) / 1e6
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the router reads of one request.
+
+    Attributes:
+        text: the routing text (encoding/prompt.py).
+        input_tokens: estimated tokens of the whole prompt.
+        max_output_tokens: the client's own limit, or None.
+    """
+
+    text: str
+    input_tokens: int
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predictor's answer for B queries and E experts.
+
+    Attributes:
+        quality: (B, E), expected quality, 0..1.
+        output_tokens: (B, E), expected tokens of the answer.
+    """
+
+    quality: Floats
+    output_tokens: Floats
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One expert as the router saw it for one query."""
+
+    expert: str
+    quality: float
+    cost_usd: float
+    utility: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where one query goes: candidates by falling utility, and the router that said so.
+
+    Headers, metrics, /v1/route and dispatch all read this one object.
+    """
+
+    candidates: tuple[Candidate, ...]
+    router: str
+    objective: str
+
+    @property
+    def pick(self) -> Candidate:
+        """The expert to ask."""
+        return self.candidates[0]
+
+
+class Encoder(Protocol):
+    """Turns routing texts into vectors; synchronous, called off the event loop."""
+
+    @property
+    def name(self) -> str:
+        """Identity of the weights; an artifact trained on another name is refused."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Width D of a vector."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """(B,) texts -> (B, D) vectors of unit length, in one forward pass."""
+        ...
+
+
+class Predictor(Protocol):
+    """Expected quality and answer length of every expert, from vectors alone."""
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Expert ids, the order of the E columns."""
+        ...
+
+    def predict(self, vectors: Floats) -> Prediction:
+        """(B, D) vectors -> (B, E) predictions."""
+        ...

@@ -1,0 +1,51 @@
+"""The constant router: the same prediction for every prompt (UniRoute's ZeroRouter, K = 1).
+
+Serves where the settings name no artifact, and is the baseline every other router must beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from serve.protocol import Floats, Prediction
+
+
+class ConstantPredictor:
+    """Mean quality (E,) and mean answer length (E,) of each expert, whatever the prompt."""
+
+    kind = "constant"
+
+    def __init__(self, experts: Sequence[str], quality: Floats, output_tokens: Floats) -> None:
+        self._experts = tuple(experts)
+        self._quality = np.asarray(quality, dtype=np.float32)
+        self._output_tokens = np.asarray(output_tokens, dtype=np.float32)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Expert ids, the order of the columns."""
+        return self._experts
+
+    def predict(self, vectors: Floats) -> Prediction:
+        """(B, D) -> the same row B times."""
+        rows = len(vectors)
+        return Prediction(
+            np.tile(self._quality, (rows, 1)), np.tile(self._output_tokens, (rows, 1))
+        )
+
+    def arrays(self) -> dict[str, Floats]:
+        """What an artifact keeps as tensors."""
+        return {"quality": self._quality, "output_tokens": self._output_tokens}
+
+    def params(self) -> dict[str, Any]:
+        """What an artifact keeps as numbers."""
+        return {}
+
+    @classmethod
+    def restore(
+        cls, experts: Sequence[str], arrays: Mapping[str, Floats], params: Mapping[str, Any]
+    ) -> ConstantPredictor:
+        """The inverse of arrays() and params(); KeyError where one is missing."""
+        return cls(experts, arrays["quality"], arrays["output_tokens"])

@@ -1,0 +1,44 @@
+"""Small parts that many tests share: a fake encoder, called so, and a two-expert pool."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from serve.protocol import Expert, Floats
+
+settings.register_profile("pointsman", deadline=None)
+settings.load_profile("pointsman")
+
+
+class FakeEncoder:
+    """Deterministic unit vectors from a hash of the text; counts its passes."""
+
+    name = "fake/1"
+    dimension = 8
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        self.passes += 1
+        rows = [
+            np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], dtype=np.uint8) - 127.5
+            for text in texts
+        ]
+        vectors = np.array(rows, dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def fake_encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def pool() -> list[Expert]:
+    return [Expert("small", 0.1, 0.1), Expert("large", 1.0, 1.0)]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve.protocol import Prediction, Query
+from serve.routing.pipeline import RoutingPipeline
+
+
+class ToyPredictor:
+    """Quality from the first two coordinates; columns in another order than the pool."""
+
+    experts = ("large", "small")
+
+    def predict(self, vectors):
+        quality = np.clip((vectors[:, :2] + 1) / 2, 0, 1)
+        return Prediction(quality, np.full_like(quality, 100.0))
+
+
+def pipeline(encoder, pool, lam=0.0):
+    return RoutingPipeline(encoder, ToyPredictor(), pool, router="toy@1", lam=lam)
+
+
+def test_a_batch_is_one_pass_and_keeps_the_order(fake_encoder, pool):
+    queries = [Query(f"question {i}", 5) for i in range(20)]
+    together = pipeline(fake_encoder, pool).decide(queries)
+    assert fake_encoder.passes == 1
+    alone = [pipeline(fake_encoder, pool).decide([query])[0] for query in queries]
+    assert [d.pick.expert for d in together] == [d.pick.expert for d in alone]
+    assert {d.pick.expert for d in together} == {"small", "large"}
+
+
+@given(st.text())
+def test_any_text_gets_a_decision_over_the_whole_pool(text):
+    from tests.conftest import FakeEncoder
+
+    from serve.protocol import Expert
+
+    experts = [Expert("small", 0.1, 0.1), Expert("large", 1.0, 1.0)]
+    (decision,) = pipeline(FakeEncoder(), experts).decide([Query(text, 1)])
+    assert {c.expert for c in decision.candidates} == {"small", "large"}
+    assert decision.router == "toy@1"
+
+
+def test_the_clients_own_limit_caps_the_predicted_cost(fake_encoder, pool):
+    free, capped = pipeline(fake_encoder, pool).decide([Query("q", 10), Query("q", 10, 20)])
+    cost = {c.expert: c.cost_usd for c in free.candidates}
+    limit = {c.expert: c.cost_usd for c in capped.candidates}
+    assert cost["large"] == pytest.approx((10 + 100) / 1e6)
+    assert limit["large"] == pytest.approx((10 + 20) / 1e6)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from serve.config import parse_settings
+from serve.errors import SettingsError
+
+EXPERT = {"id": "a", "model": "org/model"}
+GOOD = {"experts": [EXPERT], "router": {"encoder": "org/encoder"}}
+
+
+def broken(**changes):
+    return GOOD | changes
+
+
+def test_the_smallest_settings_get_their_defaults():
+    settings = parse_settings(GOOD, "f.yaml")
+    assert settings.experts[0].autoscaling.max_replicas == 1
+    assert settings.router.batch.max_size == 32
+    assert settings.router.lam == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "allowed"),
+    [
+        (broken(expert=[]), "expert:", "allowed here: experts, router"),
+        (broken(experts=[]), "experts:", "at least 1 item"),
+        (broken(experts=[EXPERT | {"prise": 1}]), "experts.0.prise:", "price"),
+        (broken(experts=[{"id": "a"}]), "experts.0.model:", "Field required"),
+        (broken(experts=[EXPERT | {"price": {"input": -1}}]), "experts.0.price.input:", "0"),
+        (broken(experts=[EXPERT | {"id": "a b"}]), "experts.0.id:", "pattern"),
+        (broken(experts=[EXPERT, EXPERT]), "args:", "distinct"),
+        (broken(experts=[EXPERT | {"id": "auto"}]), "args:", "auto"),
+        (broken(router={"encoder": "e", "lam": 1}), "router.lam:", "lambda"),
+        (broken(router={"encoder": "e", "lambda": "x"}), "router.lambda:", "number"),
+        (broken(router={"encoder": "e", "batch": {"max_size": 0}}), "router.batch.max_size:", "1"),
+        (broken(router={}), "router.encoder:", "required"),
+        (
+            broken(experts=[EXPERT | {"model": {"package": ["a/b"], "sha256": "00"}}]),
+            "experts.0.model.sha256:",
+            "pattern",
+        ),
+        (
+            broken(experts=[EXPERT | {"autoscaling": {"min_replicas": 3, "max_replicas": 1}}]),
+            "experts.0.autoscaling:",
+            "min_replicas must not be above max_replicas",
+        ),
+        (None, "args:", "dictionary"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(settings, key, allowed):
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(settings, "f.yaml")
+    line = str(caught.value)
+    assert line.startswith(f"f.yaml: {key}"), line
+    assert allowed in line
+    assert "\n" not in line
+
+
+def test_settings_cannot_be_changed():
+    settings = parse_settings(GOOD, "f.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.experts[0].id = "b"
