@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from serve import __version__
+from serve.config import Settings
 from serve.errors import SetupError
 
 
@@ -89,10 +90,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(evaluate(arguments.table, _settings(arguments.experts)))
 
 
-def _settings(file: Path):  # type: ignore[no-untyped-def]
+def _settings(file: Path) -> Settings:
     from serve import launch
-    from serve.config import parse_settings
 
-    config = launch.read_config(file)
-    application = next(a for a in config["applications"] if a["import_path"] == launch.IMPORT_PATH)
-    return parse_settings(application.get("args"), str(file))
+    return launch.settings_of(launch.read_config(file), file)

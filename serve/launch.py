@@ -1,8 +1,9 @@
-"""Ray Serve's own `serve` command, with a check before `serve run` and nothing left behind after it.
+"""Ray Serve's `serve` command, with a check before `serve run` and nothing left behind after it.
 
 Installed as .venv/bin/serve in place of Ray's. For a file whose application is serve.app:build,
-`serve run FILE` first checks the settings, the router artifact, the models' bytes and the port, each
-mistake in one line; then runs Ray's command in this process and says when the application answers.
+`serve run FILE` first checks the settings, the router artifact, the models' bytes and the port,
+each mistake in one line; then runs Ray's command in this process and says when the application
+answers.
 Everything else goes to Ray unchanged.
 """
 
@@ -112,10 +113,21 @@ def check(config: dict[str, Any], file: Path) -> Settings:
     """
     from serve.online.router import check_router
 
-    application = next(a for a in config["applications"] if a["import_path"] == IMPORT_PATH)
-    settings = parse_settings(application.get("args"), str(file))
+    settings = settings_of(config, file)
     check_router(settings)
     return settings
+
+
+def settings_of(config: dict[str, Any], file: Path) -> Settings:
+    """The settings of our application in a Serve config.
+
+    Raises:
+        SettingsError: they are not right, or no application is ours.
+    """
+    for application in config.get("applications", []):
+        if application["import_path"] == IMPORT_PATH:
+            return parse_settings(application.get("args"), str(file))
+    raise SettingsError(f"{file}: applications: none has import_path {IMPORT_PATH}")
 
 
 class _Watch(threading.Thread):
@@ -185,7 +197,7 @@ def _deploy_failure() -> str | None:
         return None
     for application in applications:
         if application.status == ApplicationStatus.DEPLOY_FAILED:
-            return application.message.strip().splitlines()[-1]
+            return str(application.message).strip().splitlines()[-1]
     return None
 
 

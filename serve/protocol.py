@@ -5,9 +5,9 @@ Knows nothing of Ray, vLLM, torch or files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,4 +116,25 @@ class Predictor(Protocol):
 
     def predict(self, vectors: Floats) -> Prediction:
         """(B, D) vectors -> (B, E) predictions."""
+        ...
+
+
+class StoredPredictor(Predictor, Protocol):
+    """A predictor that an artifact can keep; the registry holds one class for each kind."""
+
+    kind: ClassVar[str]
+
+    def arrays(self) -> dict[str, Floats]:
+        """What an artifact keeps as tensors."""
+        ...
+
+    def params(self) -> dict[str, Any]:
+        """What an artifact keeps as numbers."""
+        ...
+
+    @classmethod
+    def restore(
+        cls, experts: Sequence[str], arrays: Mapping[str, Floats], params: Mapping[str, Any]
+    ) -> Self:
+        """The inverse of arrays() and params(); KeyError where one is missing."""
         ...

@@ -8,7 +8,7 @@ names of called tools; images and tool arguments are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serve.protocol import Query
@@ -23,11 +23,9 @@ CHARACTERS_PER_TOKEN = 4
 def chat_query(messages: Sequence[Mapping[str, Any]], max_output_tokens: int | None) -> Query:
     """OpenAI chat messages -> Query."""
     texts = [_message_text(message) for message in messages]
-    last = max((i for i, m in enumerate(messages) if m.get("role") == "user"), default=-1)
-    ordered = [texts[last]] + [
-        text for i, text in reversed(list(enumerate(texts))) if i != last % len(texts)
-    ]
-    return _query("\n".join(text for text in ordered if text), max_output_tokens)
+    users = [i for i, message in enumerate(messages) if message.get("role") == "user"]
+    last = texts.pop(users[-1] if users else -1)
+    return _query("\n".join(text for text in [last, *reversed(texts)] if text), max_output_tokens)
 
 
 def completion_query(prompt: str, max_output_tokens: int | None) -> Query:
@@ -41,14 +39,16 @@ def _query(text: str, max_output_tokens: int | None) -> Query:
 
 def _message_text(message: Mapping[str, Any]) -> str:
     content = message.get("content")
-    parts = [content] if isinstance(content, str) else list(_part_texts(content or ()))
-    parts += [call["function"]["name"] for call in message.get("tool_calls") or ()]
+    parts = [content] if isinstance(content, str) else _texts(content, "text")
+    calls = message.get("tool_calls")
+    if isinstance(calls, list):
+        parts += _texts([c.get("function") for c in calls if isinstance(c, Mapping)], "name")
     return "\n".join(parts)
 
 
-def _part_texts(content: Iterable[Any]) -> Iterable[str]:
-    for part in content:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
-            yield part["text"]
+def _texts(items: object, key: str) -> list[str]:
+    """The strings under `key` of those items that have one: /v1/route takes any JSON."""
+    if not isinstance(items, list):
+        return []
+    found = [item.get(key) for item in items if isinstance(item, Mapping)]
+    return [text for text in found if isinstance(text, str)]

@@ -43,7 +43,7 @@ def cosine(
 ) -> Floats:
     """(N,) pairs -> (N,) cosine of the sentence vectors, negative values cut to 0."""
     similarity = (_encode(answers, encoder) * _encode(references, encoder)).sum(axis=1)
-    return np.clip(similarity, 0, 1)
+    return np.asarray(np.clip(similarity, 0, 1), dtype=np.float32)
 
 
 def _encode(texts: Sequence[str], encoder: TransformerEncoder, batch: int = 32) -> Floats:

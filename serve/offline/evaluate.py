@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve import weights
 from serve.config import Settings
@@ -12,9 +14,10 @@ from serve.encoding.prompt import completion_query
 from serve.encoding.transformer import TransformerEncoder
 from serve.errors import SettingsError
 from serve.offline.table import RoutingTable
-from serve.protocol import Floats
 from serve.routing import artifact
 from serve.routing.pipeline import RoutingPipeline
+
+Doubles: TypeAlias = NDArray[np.float64]
 
 
 def evaluate(table_folder: Path, settings: Settings) -> str:
@@ -71,8 +74,8 @@ def _report(test: RoutingTable, picks: list[int], lam: float, label: str) -> str
     return "\n".join(lines)
 
 
-def _line(name: str, weight: Floats, quality: Floats, cost: Floats, utility: Floats) -> str:
-    def mean(values: Floats) -> float:
+def _line(name: str, weight: Doubles, quality: Doubles, cost: Doubles, utility: Doubles) -> str:
+    def mean(values: Doubles) -> float:
         return float((weight * values).sum(axis=1).mean())
 
     shares = " | ".join(f"{share:.0%}" for share in weight.mean(axis=0))

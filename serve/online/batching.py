@@ -25,15 +25,15 @@ class BatchedRouter:
         self._pipeline = pipeline
         self._telemetry = telemetry
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="router")
-        self._decide_batch.set_max_batch_size(batch.max_size)  # type: ignore[attr-defined]
-        self._decide_batch.set_batch_wait_timeout_s(batch.wait_ms / 1000)  # type: ignore[attr-defined]
+        self._decide_batch.set_max_batch_size(batch.max_size)
+        self._decide_batch.set_batch_wait_timeout_s(batch.wait_ms / 1000)
 
     async def decide(self, query: Query) -> Decision:
         """The decision for one query."""
-        decision: Decision = await self._decide_batch(query)  # type: ignore[arg-type,assignment]
+        decision: Decision = await self._decide_batch(query)
         return decision
 
-    @serve.batch
+    @serve.batch  # type: ignore[untyped-decorator]
     async def _decide_batch(self, queries: list[Query]) -> list[Decision]:
         loop = asyncio.get_running_loop()
         decisions = await loop.run_in_executor(self._thread, self._pipeline.decide, queries)

@@ -28,7 +28,7 @@ from serve.errors import ExpertUnavailable, InvalidRequest, RequestError, Unknow
 from serve.online.batching import BatchedRouter
 from serve.online.node_metrics import node_metrics
 from serve.online.router import load_pipeline
-from serve.online.serve_llm import ErrorResponse, ModelCard, OpenAIHTTPException
+from serve.online.serve_llm import ErrorResponse, ModelCard, OpenAIHTTPException, plain_lists
 from serve.online.surface import error_from_engine
 from serve.online.telemetry import (
     HEADER_DECISION_MS,
@@ -96,6 +96,7 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         """OpenAI's chat completions; `auto` is routed, an expert's id goes to it."""
         if not body.messages:
             raise InvalidRequest("messages must hold at least one message", param="messages")
+        plain_lists(body)  # pydantic leaves iterators there, which can be read only once
         query = chat_query(body.messages, body.max_completion_tokens or body.max_tokens)
         return await self._answer(body, "chat", query, request)
 
@@ -143,7 +144,7 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         return JSONResponse({"status": "ok"})
 
     async def ready(self) -> JSONResponse:
-        """Readiness: 200 once every expert answers; the router answered before this replica took traffic."""
+        """Readiness: 200 once every expert answers; the router has, before this replica took traffic."""
         answers = await asyncio.gather(*(self._answers(name) for name in self._experts))
         state = dict(zip(self._experts, answers, strict=True))
         body = {"ready": all(answers), "router": self._pipeline.router, "experts": state}
@@ -188,7 +189,8 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
     async def _dispatch(self, body: Any, method: str, request: Request) -> Response:
         """Ray Serve LLM's own call of the expert's handle, its failures in our error tree."""
         try:
-            return await self._process_llm_request(body, method, raw_request=request)
+            response: Response = await self._process_llm_request(body, method, raw_request=request)
+            return response
         except (RequestError, OpenAIHTTPException):
             raise
         except ray.exceptions.RayError as error:

@@ -7,8 +7,18 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
     ModelCard,
     OpenAIHTTPException,
 )
+from ray.llm._internal.serve.core.ingress.utils import (
+    _sanitize_chat_completion_request as plain_lists,
+)
 
-__all__ = ["ErrorInfo", "ErrorResponse", "ModelCard", "NoDownload", "OpenAIHTTPException"]
+__all__ = [
+    "ErrorInfo",
+    "ErrorResponse",
+    "ModelCard",
+    "NoDownload",
+    "OpenAIHTTPException",
+    "plain_lists",
+]
 
 
 class NoDownload(CallbackBase):  # type: ignore[misc]

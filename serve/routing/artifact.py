@@ -18,7 +18,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from serve.errors import ArtifactError
-from serve.protocol import Predictor
+from serve.protocol import Predictor, StoredPredictor
 from serve.routing.registry import PREDICTORS
 
 SCHEMA = 1
@@ -68,7 +68,7 @@ class Artifact:
 
 def save(
     folder: Path,
-    predictor: Any,
+    predictor: StoredPredictor,
     *,
     name: str,
     encoder: str,

@@ -6,7 +6,7 @@ Serves where the settings name no artifact, and is the baseline every other rout
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from serve.protocol import Floats, Prediction
 class ConstantPredictor:
     """Mean quality (E,) and mean answer length (E,) of each expert, whatever the prompt."""
 
-    kind = "constant"
+    kind: ClassVar[str] = "constant"
 
     def __init__(self, experts: Sequence[str], quality: Floats, output_tokens: Floats) -> None:
         self._experts = tuple(experts)

@@ -8,7 +8,7 @@ plain kNN often falls below the best single expert.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class KnnPredictor:
         shrinkage: pseudo-count of the global mean; 0 is the plain kNN.
     """
 
-    kind = "knn"
+    kind: ClassVar[str] = "knn"
 
     def __init__(
         self,

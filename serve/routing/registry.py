@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from serve.protocol import StoredPredictor
 from serve.routing.constant import ConstantPredictor
 from serve.routing.knn import KnnPredictor
 
-PREDICTORS = {
+PREDICTORS: dict[str, type[StoredPredictor]] = {
     ConstantPredictor.kind: ConstantPredictor,
     KnnPredictor.kind: KnnPredictor,
 }

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.protocol import Prediction, Query
+from serve.protocol import Expert, Prediction, Query
 from serve.routing.pipeline import RoutingPipeline
+from tests.conftest import FakeEncoder
 
 
 class ToyPredictor:
@@ -34,10 +35,6 @@ def test_a_batch_is_one_pass_and_keeps_the_order(fake_encoder, pool):
 
 @given(st.text())
 def test_any_text_gets_a_decision_over_the_whole_pool(text):
-    from tests.conftest import FakeEncoder
-
-    from serve.protocol import Expert
-
     experts = [Expert("small", 0.1, 0.1), Expert("large", 1.0, 1.0)]
     (decision,) = pipeline(FakeEncoder(), experts).decide([Query(text, 1)])
     assert {c.expert for c in decision.candidates} == {"small", "large"}
