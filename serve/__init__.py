@@ -5,7 +5,9 @@
     protocol.py  the nouns every room speaks, and the Encoder and Predictor seams
     errors.py    the error tree
     weights.py   a model reference -> a local directory whose bytes were checked
-    cli.py       the pointsman command; launch.py starts and stops `serve run`
+    settings_file.py  a file in deployments/ -> checked Settings
+    cli.py       the pointsman command
+    launch.py    the serve command: checks, then Ray's own; supervise.py stands beside it
     routing/     chooses: numpy only
     encoding/    reads: chats to vectors
     online/      moves bytes: the only room that imports ray or vllm

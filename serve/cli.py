@@ -57,9 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from serve import launch, weights
+    from serve import weights
+    from serve.settings_file import check, read_config
 
-    settings = launch.check(launch.read_config(arguments.file), arguments.file)
+    settings = check(read_config(arguments.file), arguments.file)
     for expert in settings.experts:
         print(f"{expert.id}: {weights.resolve(expert.model)}")
     print(f"{arguments.file}: in order")
@@ -91,6 +92,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _settings(file: Path) -> Settings:
-    from serve import launch
+    from serve.settings_file import read_config, settings_of
 
-    return launch.settings_of(launch.read_config(file), file)
+    return settings_of(read_config(file), file)

@@ -155,14 +155,19 @@ def parse_settings(raw: object, where: str) -> Settings:
         raise SettingsError(f"{where}: {describe(error)}") from None
 
 
-def describe(error: ValidationError) -> str:
-    """The first mistake as `key: what is allowed`, and how many more there are."""
+def describe(error: ValidationError, root: type[BaseModel] | None = None) -> str:
+    """The first mistake as `key: what is allowed`, and how many more there are.
+
+    Args:
+        error: what pydantic found.
+        root: another schema than Settings, whose sections are not looked up.
+    """
     mistakes = error.errors(include_url=False, include_context=False)
     first = mistakes[0]
     keys = [str(part) for part in first["loc"] if not _is_union_tag(part)]
     where = ".".join(keys) or "args"
     text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and root is None:
         text = f"unknown key; allowed here: {', '.join(_allowed(keys[:-1]))}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         text += f", got {first['input']!r}"

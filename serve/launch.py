@@ -3,36 +3,24 @@
 Installed as .venv/bin/serve in place of Ray's. For a file whose application is serve.app:build,
 `serve run FILE` first checks the settings, the router artifact, the models' bytes and the port,
 each mistake in one line; then runs Ray's command in this process and says when the application
-answers.
-Everything else goes to Ray unchanged.
+answers. Everything else goes to Ray unchanged.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import json
 import os
-import signal
 import socket
 import sys
-import threading
 import time
 import traceback
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
-
-import yaml
-from pydantic import ValidationError
+from typing import Any
 
 from serve import weights
-from serve.config import Settings, describe, parse_settings
 from serve.errors import SettingsError, SetupError
+from serve.settings_file import IMPORT_PATH, check, read_config
+from serve.supervise import Watch, ended_by_signals, nothing_left_behind, output_to
 
-IMPORT_PATH = "serve.app:build"
 ENVIRONMENT = {
     # Read by Ray when it is imported, in every process of the cluster.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -45,8 +33,6 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-STOP_TIMEOUT_S = 30.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
@@ -73,8 +59,8 @@ def run(file: Path) -> int:
         weights.resolve(expert.model)
     log = _log_file()
     print(f"Starting {len(settings.experts)} experts and the router. Log: {log}", flush=True)
-    with _nothing_left_behind(), _output_to(log) as terminal, _ended_by_signals(terminal):
-        watch = _Watch(f"http://{_reachable(host)}:{port}", len(settings.experts), log, terminal)
+    with nothing_left_behind(), output_to(log) as terminal, ended_by_signals(terminal):
+        watch = Watch(f"http://{_reachable(host)}:{port}", len(settings.experts), log, terminal)
         watch.start()
         try:
             _ray_command()
@@ -84,129 +70,6 @@ def run(file: Path) -> int:
             traceback.print_exc()
             watch.fail(str(error).strip().splitlines()[0])
         return 1 if watch.failed else 0
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """A Serve config file, valid for Ray.
-
-    Raises:
-        SettingsError: not YAML, or not what Ray Serve takes.
-    """
-    try:
-        config = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file}: {' '.join(str(error).split())}") from error
-    from ray.serve.schema import ServeDeploySchema
-
-    try:
-        ServeDeploySchema.model_validate(config)
-    except ValidationError as error:
-        raise SettingsError(f"{file}: {describe(error)}") from None
-    return dict(config)
-
-
-def check(config: dict[str, Any], file: Path) -> Settings:
-    """The settings of our application in a Serve config, its router artifact checked.
-
-    Raises:
-        SettingsError, ArtifactError, WeightsError: one line each.
-    """
-    from serve.online.router import check_router
-
-    settings = settings_of(config, file)
-    check_router(settings)
-    return settings
-
-
-def settings_of(config: dict[str, Any], file: Path) -> Settings:
-    """The settings of our application in a Serve config.
-
-    Raises:
-        SettingsError: they are not right, or no application is ours.
-    """
-    for application in config.get("applications", []):
-        if application["import_path"] == IMPORT_PATH:
-            return parse_settings(application.get("args"), str(file))
-    raise SettingsError(f"{file}: applications: none has import_path {IMPORT_PATH}")
-
-
-class _Watch(threading.Thread):
-    """Tells the terminal how far the start is; stops the process where it cannot succeed."""
-
-    def __init__(self, url: str, experts: int, log: Path, terminal: TextIO) -> None:
-        super().__init__(daemon=True, name="watch")
-        self.failed = False
-        self._url, self._experts, self._log, self._terminal = url, experts, log, terminal
-
-    def run(self) -> None:
-        from tqdm import tqdm
-
-        bar = tqdm(
-            total=self._experts,
-            desc="Experts ready",
-            file=self._terminal,
-            bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}",
-        )
-        while True:
-            ready = self._ready()
-            bar.n = sum(ready.get("experts", {}).values())
-            bar.refresh()
-            if ready.get("ready"):
-                break
-            if (reason := _deploy_failure()) is not None:
-                bar.close()
-                self.fail(reason)
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-            time.sleep(1)
-        bar.close()
-        self._say(f"Serving on {self._url}/v1. Try:\n\n{_curl(self._url)}\n\nCtrl-C stops it.")
-
-    def _ready(self) -> dict[str, Any]:
-        try:
-            with urllib.request.urlopen(f"{self._url}/ready", timeout=10) as answer:
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as error:
-            with contextlib.suppress(ValueError):
-                return dict(json.load(error))
-        except (OSError, ValueError):
-            pass
-        return {}
-
-    def fail(self, reason: str) -> None:
-        """Say why there will be no application."""
-        self.failed = True
-        self._say(f"serve run: the application did not start: {reason}\nLog: {self._log}")
-
-    def _say(self, text: str) -> None:
-        self._terminal.write(text + "\n")
-        self._terminal.flush()
-
-
-def _deploy_failure() -> str | None:
-    """Why Serve gave the application up, or None as long as it has not."""
-    import ray
-    from ray import serve
-    from ray.serve.schema import ApplicationStatus
-
-    if not ray.is_initialized():
-        return None
-    try:
-        applications = serve.status().applications.values()
-    except Exception:  # the controller is not up yet
-        return None
-    for application in applications:
-        if application.status == ApplicationStatus.DEPLOY_FAILED:
-            return str(application.message).strip().splitlines()[-1]
-    return None
-
-
-def _curl(url: str) -> str:
-    body = '{"model": "auto", "messages": [{"role": "user", "content": "What is 17 * 23?"}]}'
-    return (
-        f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
-        f"    -d '{body}' -i"
-    )
 
 
 def _ray_command() -> None:
@@ -253,57 +116,3 @@ def _log_file() -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pointsman" / "logs"
     root.mkdir(parents=True, exist_ok=True)
     return root / f"serve-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-
-
-@contextlib.contextmanager
-def _output_to(log: Path) -> Iterator[TextIO]:
-    """Ray's and vLLM's output goes to the log; yields the terminal."""
-    sys.stdout.flush()
-    terminal = os.fdopen(os.dup(1), "w")
-    saved = os.dup(2)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    try:
-        yield terminal
-    finally:
-        sys.stdout.flush()
-        os.dup2(terminal.fileno(), 1)
-        os.dup2(saved, 2)
-
-
-@contextlib.contextmanager
-def _ended_by_signals(terminal: TextIO) -> Iterator[None]:
-    """SIGTERM and SIGINT both end Ray's loop as Ctrl-C does, also under nohup or a shell's `&`."""
-
-    def interrupt(number: int, frame: object) -> None:
-        for later in _SIGNALS:
-            signal.signal(later, signal.SIG_IGN)
-        terminal.write("Stopping\n")
-        terminal.flush()
-        raise KeyboardInterrupt
-
-    for number in _SIGNALS:
-        signal.signal(number, interrupt)
-    yield
-
-
-@contextlib.contextmanager
-def _nothing_left_behind() -> Iterator[None]:
-    """Become the parent of every orphan below this process, and end what outlives the block."""
-    import psutil
-
-    PR_SET_CHILD_SUBREAPER = 36
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield
-    finally:
-        import ray
-
-        ray.shutdown()
-        left = psutil.Process().children(recursive=True)
-        _, left = psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What the router is worth: its picks on the test split beside every constant, random and oracle."""
+"""What the router is worth: its test picks beside every constant, random and oracle."""
 
 from __future__ import annotations
 
@@ -79,4 +79,5 @@ def _line(name: str, weight: Doubles, quality: Doubles, cost: Doubles, utility: 
         return float((weight * values).sum(axis=1).mean())
 
     shares = " | ".join(f"{share:.0%}" for share in weight.mean(axis=0))
-    return f"| {name} | {mean(quality):.4f} | {mean(cost) * 1000:.5f} | {mean(utility):.4f} | {shares} |"
+    earned = f"{mean(quality):.4f} | {mean(cost) * 1000:.5f} | {mean(utility):.4f}"
+    return f"| {name} | {earned} | {shares} |"

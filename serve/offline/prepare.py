@@ -1,4 +1,4 @@
-"""TO-Router's first phase: ask every expert every prompt, score the answers, write a routing table."""
+"""TO-Router's first phase: ask every expert every prompt, score the answers, write a table."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def read_prompts(file: Path) -> list[Prompt]:
         try:
             line = _Line.model_validate(json.loads(text))
         except ValidationError as error:
-            raise TableError(f"{file}:{number}: {describe(error)}") from None
+            raise TableError(f"{file}:{number}: {describe(error, _Line)}") from None
         except ValueError as error:
             raise TableError(f"{file}:{number}: not JSON: {error}") from error
         if line.id in prompts:

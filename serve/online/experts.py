@@ -1,4 +1,4 @@
-"""An expert of the settings -> a Ray Serve LLM deployment. The only file that builds vLLM engines."""
+"""An expert of the settings -> a Ray Serve LLM deployment; the only file that builds engines."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         return JSONResponse({"status": "ok"})
 
     async def ready(self) -> JSONResponse:
-        """Readiness: 200 once every expert answers; the router has, before this replica took traffic."""
+        """Readiness: 200 once every expert answers; the router did before this replica was up."""
         answers = await asyncio.gather(*(self._answers(name) for name in self._experts))
         state = dict(zip(self._experts, answers, strict=True))
         body = {"ready": all(answers), "router": self._pipeline.router, "experts": state}

@@ -60,13 +60,9 @@ async def _serve_llm_error(request: Request, error: Any) -> JSONResponse:
 async def _validation_error(request: Request, error: Any) -> JSONResponse:
     mistake = error.errors()[0]
     if mistake["type"] == "json_invalid":
-        return _answer(
-            400,
-            f"The body is not valid JSON: {mistake['ctx']['error']} at character {mistake['loc'][-1]}",
-            "invalid_request_error",
-            None,
-            "invalid_json",
-        )
+        place = f"{mistake['ctx']['error']} at character {mistake['loc'][-1]}"
+        message = f"The body is not valid JSON: {place}"
+        return _answer(400, message, "invalid_request_error", None, "invalid_json")
     path = [str(part) for part in mistake["loc"][1:]]
     param = path[0] if path else None
     where = f"{param}: " if param else ""

@@ -1,4 +1,4 @@
-"""The kNN router: an expert's quality on a prompt is its mean quality on the k nearest training prompts.
+"""The kNN router: an expert's quality on a prompt is its mean on the k nearest training prompts.
 
 TO-Router's kNN (arXiv 2408.12320) and UniRoute's K-NN special case (arXiv 2502.08773), with one
 addition of ours: the local mean is shrunk towards the expert's mean over all prompts, because a

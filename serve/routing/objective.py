@@ -20,7 +20,7 @@ def linear_cost(
     *,
     lam: float,
 ) -> tuple[Candidate, ...]:
-    """Rank by quality - lambda * cost, the rule of UniRoute (arXiv 2502.08773) with gamma = 1 - quality.
+    """Rank by quality - lambda * cost: UniRoute's rule (arXiv 2502.08773), gamma = 1 - quality.
 
     Ties go to the cheaper expert, then to the one named first in the settings.
 
