@@ -96,7 +96,7 @@ ODD = [
     '"logprobs": true, "top_logprobs": 5000',
     '"chat_template": "{{ boom("',
     '"chat_template_kwargs": {"messages": 7}',
-    '"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": 7}}}',
+    '"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": 7}}',
     '"response_format": {"type": "json_object"}, "tools": []',
     '"tools": [], "tool_choice": "required"',
     '"tool_choice": "required"',
