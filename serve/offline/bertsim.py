@@ -1,7 +1,8 @@
 """BERTSim: how alike an answer and its reference are, by a sentence encoder on this machine.
 
 TO-Router (arXiv 2408.12320) scores answers by BERTSim without a formula that we could read; ours is
-BERTScore F1 (arXiv 1904.09675) on the router's own encoder, by torchmetrics.
+BERTScore F1 (arXiv 1904.09675) on the router's own encoder, by its authors' library. (torchmetrics
+1.9 has it too, but gives the scores of a batch in a wrong order.)
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torchmetrics.functional.text.bert import bert_score
+from bert_score import score
+from transformers import AutoConfig
 
 from serve.encoding.transformer import TransformerEncoder
 from serve.protocol import Floats
-
-MAX_TOKENS = 128
-
 
 def bertsim(answers: Sequence[str], references: Sequence[str], folder: str) -> Floats:
     """(N,) pairs -> (N,) F1, 0..1; an empty answer scores 0.
@@ -27,14 +26,13 @@ def bertsim(answers: Sequence[str], references: Sequence[str], folder: str) -> F
     """
     scores = np.zeros(len(answers), dtype=np.float32)
     said = [i for i, answer in enumerate(answers) if answer.strip()]
-    result = bert_score(
+    _, _, f1 = score(
         [answers[i] for i in said],
         [references[i] for i in said],
-        model_name_or_path=folder,
-        max_length=MAX_TOKENS,
-        truncation=True,
+        model_type=folder,
+        num_layers=AutoConfig.from_pretrained(folder).num_hidden_layers,
     )
-    scores[said] = np.clip(np.asarray(result["f1"], dtype=np.float32), 0, 1)
+    scores[said] = f1.clamp(0, 1).numpy()
     return scores
 
 

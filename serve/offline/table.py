@@ -80,12 +80,12 @@ class RoutingTable:
         Raises:
             TableError: a file is missing, or quality is outside 0..1.
         """
-        try:
-            prompts = pd.read_parquet(folder / "prompts.parquet")
-            quality = pd.read_parquet(folder / "quality.parquet")
-            meta = json.loads((folder / "meta.json").read_text())
-        except FileNotFoundError as error:
-            raise TableError(f"{folder}: {error.filename} is missing") from error
+        for name in ("prompts.parquet", "quality.parquet", "meta.json"):
+            if not (folder / name).exists():
+                raise TableError(f"{folder}: {name} is missing")
+        prompts = pd.read_parquet(folder / "prompts.parquet")
+        quality = pd.read_parquet(folder / "quality.parquet")
+        meta = json.loads((folder / "meta.json").read_text())
         if not prompts.index.equals(quality.index):
             raise TableError(f"{folder}: prompts.parquet and quality.parquet differ in prompt ids")
         if ((quality < 0) | (quality > 1)).any(axis=None):
