@@ -16,6 +16,7 @@ from transformers import AutoConfig
 from serve.encoding.transformer import TransformerEncoder
 from serve.protocol import Floats
 
+
 def bertsim(answers: Sequence[str], references: Sequence[str], folder: str) -> Floats:
     """(N,) pairs -> (N,) F1, 0..1; an empty answer scores 0.
 

@@ -91,6 +91,7 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         self._pipeline = load_pipeline(settings)
         self._router = BatchedRouter(self._pipeline, settings.router.batch, self._telemetry)
         self._started = int(time.time())
+        self._warm: set[str] = set()
 
     async def chat(self, body: ChatCompletionRequest, request: Request) -> Response:
         """OpenAI's chat completions; `auto` is routed, an expert's id goes to it."""
@@ -204,12 +205,18 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
             yield item
 
     async def _answers(self, expert: str) -> bool:
-        probe = self._default_serve_handles[expert].check_health.remote()
+        """Whether an expert gave its first token once, and is healthy now."""
         try:
-            await asyncio.wait_for(probe, READY_TIMEOUT_S)
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self._default_serve_handles[expert].check_health.remote()
+            if expert not in self._warm:
+                # An engine's first answer is slow: no client should be the one to wait for it.
+                first = CompletionRequest(model=expert, prompt="Hello", max_tokens=1)
+                async for _ in super()._get_response(body=first, call_method="completions"):
+                    self._warm.add(expert)
         except (TimeoutError, ray.exceptions.RayError):
             return False
-        return True
+        return expert in self._warm
 
     def _names(self) -> list[str]:
         return [AUTO, *self._experts]
