@@ -76,6 +76,17 @@ class Autoscaling(_Settings):
         return self
 
 
+class ChatDefaults(_Settings):
+    """Chat fields of an expert where the client gives none; `stop` is added to the client's."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    stop: list[str] = Field(default_factory=list)
+
+
 class ExpertSettings(_Settings):
     """One expert: a vLLM engine behind a Ray Serve LLM deployment of its own."""
 
@@ -94,10 +105,7 @@ class ExpertSettings(_Settings):
     env: dict[str, str] = Field(
         default_factory=dict, description="environment of the engine process; no secrets"
     )
-    defaults: dict[str, Any] = Field(
-        default_factory=dict,
-        description="chat fields used where the client gives none; stop is added to the client's",
-    )
+    defaults: ChatDefaults = ChatDefaults()
 
     def as_expert(self) -> Expert:
         """What routing needs to know of it."""
@@ -192,6 +200,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "model": PackagedModel,
     "encoder": PackagedModel,
     "price": Price,
+    "defaults": ChatDefaults,
     "autoscaling": Autoscaling,
     "replicas": Autoscaling,
     "batch": BatchSettings,

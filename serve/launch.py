@@ -42,10 +42,16 @@ ENVIRONMENT = {
 }
 
 
+PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": 9101, "RAY_SERVE_HAPROXY_STATS_PORT": 8404}
+"""HAProxy's own, where they are free: a second application on the machine takes others."""
+
+
 def main() -> None:
     """The `serve` command."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for name, port in PORTS.items():
+        os.environ.setdefault(name, str(_free_port(port)))
     file = _our_file(sys.argv[1:])
     if file is None:
         _ray_command()
@@ -125,6 +131,16 @@ def _address(config: dict[str, Any]) -> tuple[str, int]:
 
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _require_free(host: str, port: int, file: Path) -> None:

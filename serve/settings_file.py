@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from serve.config import Settings, describe, parse_settings
 from serve.errors import SettingsError
@@ -25,11 +25,31 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(file.read_text())
         ServeDeploySchema.model_validate(config)
+        _refuse_unknown_keys(config, str(file))
     except (OSError, yaml.YAMLError) as error:
         raise SettingsError(f"{file}: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise SettingsError(f"{file}: {describe(error, ServeDeploySchema)}") from None
     return dict(config)
+
+
+def _refuse_unknown_keys(config: dict[str, Any], where: str) -> None:
+    """Ray 2.60 takes any key and drops those it does not know."""
+    from ray.serve.schema import HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
+
+    sections: list[tuple[str, Any, type[BaseModel]]] = [("", config, ServeDeploySchema)]
+    sections.append(("http_options.", config.get("http_options") or {}, HTTPOptionsSchema))
+    for i, application in enumerate(config["applications"]):
+        sections.append((f"applications.{i}.", application, ServeApplicationSchema))
+        prefix = application.get("route_prefix", "/")
+        if not (prefix is None or str(prefix).startswith("/")):
+            key = f"applications.{i}.route_prefix"
+            raise SettingsError(f"{where}: {key}: must start with /, got {prefix!r}")
+    for name, section, schema in sections:
+        for key in section:
+            if key not in schema.model_fields:
+                allowed = ", ".join(schema.model_fields)
+                raise SettingsError(f"{where}: {name}{key}: unknown key; allowed here: {allowed}")
 
 
 def settings_of(config: dict[str, Any], file: Path) -> Settings:

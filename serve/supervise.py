@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 STOP_TIMEOUT_S = 30.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INSTALL = signal.SIGUSR1
 
 
 class Watch(threading.Thread):
@@ -26,6 +27,7 @@ class Watch(threading.Thread):
     def __init__(self, url: str, experts: int, log: Path, terminal: TextIO) -> None:
         super().__init__(daemon=True, name="watch")
         self.failed = False
+        self._ray_is_up = False
         self._url, self._experts, self._log, self._terminal = url, experts, log, terminal
 
     def run(self) -> None:
@@ -44,6 +46,7 @@ class Watch(threading.Thread):
             bar.refresh()
             if ready.get("ready"):
                 break
+            self._once_ray_is_up()
             if (reason := _deploy_failure()) is not None:
                 bar.close()
                 self.fail(reason)
@@ -52,6 +55,13 @@ class Watch(threading.Thread):
             time.sleep(1)
         bar.close()
         self._say(f"Serving on {self._url}/v1. Try:\n\n{_curl(self._url)}\n\nCtrl-C stops it.")
+
+    def _once_ray_is_up(self) -> None:
+        import ray
+
+        if not self._ray_is_up and ray.is_initialized():
+            self._ray_is_up = True
+            os.kill(os.getpid(), _INSTALL)
 
     def _ready(self) -> dict[str, Any]:
         try:
@@ -119,7 +129,11 @@ def output_to(log: Path) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def ended_by_signals(terminal: TextIO) -> Iterator[None]:
-    """SIGTERM and SIGINT both end Ray's loop as Ctrl-C does, also under nohup or a shell's `&`."""
+    """SIGTERM and SIGINT both end Ray's loop as Ctrl-C does, also under nohup or a shell's `&`.
+
+    ray.init puts a handler of its own on SIGTERM, which aborts the process; the watch therefore
+    asks for these again, by a signal, since only the main thread may install one.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         for later in _SIGNALS:
@@ -128,8 +142,12 @@ def ended_by_signals(terminal: TextIO) -> Iterator[None]:
         terminal.flush()
         raise KeyboardInterrupt
 
-    for number in _SIGNALS:
-        signal.signal(number, interrupt)
+    def install(*_: object) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, interrupt)
+
+    signal.signal(_INSTALL, install)
+    install()
     yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,3 +43,8 @@ def fake_encoder() -> FakeEncoder:
 @pytest.fixture
 def pool() -> list[Expert]:
     return [Expert("small", 0.1, 0.1), Expert("large", 1.0, 1.0)]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).parents[1]

@@ -47,9 +47,24 @@ def test_an_unknown_key_stops_serve_run_with_one_line(settings):
 def test_a_key_unknown_to_ray_serve_stops_it_too(settings):
     config, file = settings
     config["http_options"]["prot"] = 8000
-    config["applications"][0]["route_prefix"] = "no-slash"
     file.write_text(yaml.safe_dump(config))
-    assert f"{file}: applications.0" in one_line(serve_run(file))
+    line = one_line(serve_run(file))
+    assert f"{file}: http_options.prot: unknown key; allowed here: host, port" in line
+
+
+def test_a_value_that_ray_serve_refuses_stops_it(settings):
+    config, file = settings
+    config["applications"][0]["import_path"] = "serve.app:build"
+    config["http_options"]["port"] = "eighty"
+    file.write_text(yaml.safe_dump(config))
+    assert f"{file}: http_options.port: " in one_line(serve_run(file))
+
+
+def test_a_route_prefix_without_a_slash_stops_it(settings):
+    config, file = settings
+    config["applications"][0]["route_prefix"] = "v1"
+    file.write_text(yaml.safe_dump(config))
+    assert f"{file}: applications.0.route_prefix: must start with /" in one_line(serve_run(file))
 
 
 def test_a_corrupted_artifact_stops_it_before_any_model_is_loaded(settings, tmp_path):

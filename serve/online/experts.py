@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from ray.serve.llm import LLMConfig, build_llm_deployment
 
 from serve import weights
 from serve.config import ExpertSettings
+from serve.errors import SettingsError
 from serve.hardware import cpu_dtype
 from serve.online.serve_llm import ModelCard, NoDownload
 
@@ -18,8 +21,10 @@ def llm_config(expert: ExpertSettings) -> LLMConfig:
     """Ray Serve LLM's own description of one expert.
 
     Raises:
+        SettingsError: vLLM knows no such engine argument.
         WeightsError: the model's bytes are missing or not the pinned ones.
     """
+    _check_engine(expert)
     source = weights.resolve(expert.model)
     callback = {"callback_config": {"callback_class": NoDownload}} if Path(source).is_dir() else {}
     return LLMConfig(
@@ -36,6 +41,19 @@ def llm_config(expert: ExpertSettings) -> LLMConfig:
         **callback,
         **_hardware(expert),
     )
+
+
+def _check_engine(expert: ExpertSettings) -> None:
+    """Refuse an engine argument that this vLLM does not have, before any engine is started."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.cli_args import FrontendArgs
+
+    known = {field.name for kind in (AsyncEngineArgs, FrontendArgs) for field in fields(kind)}
+    for name in expert.engine:
+        if name not in known:
+            near = get_close_matches(name, known, n=3)
+            hint = f"; near it: {', '.join(near)}" if near else ""
+            raise SettingsError(f"experts.{expert.id}.engine.{name}: vLLM has no such{hint}")
 
 
 def _engine_defaults(expert: ExpertSettings) -> dict[str, Any]:

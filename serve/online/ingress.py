@@ -199,9 +199,12 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
 
     async def _get_response(self, **call: Any) -> AsyncGenerator[Any, None]:
         """The parent's stream of chunks; vLLM's refusals keep the field that they name."""
+        first = True
         async for item in super()._get_response(**call):
-            if isinstance(item, ErrorResponse):
-                raise error_from_engine(item.error)
+            refusal = item if isinstance(item, ErrorResponse) else _refusal(item) if first else None
+            if refusal is not None:
+                raise error_from_engine(refusal.error, call["body"])
+            first = False
             yield item
 
     async def _answers(self, expert: str) -> bool:
@@ -268,14 +271,21 @@ def _require_text(text: str, method: str) -> None:
 
 def _fill_defaults(body: ChatCompletionRequest, expert: ExpertSettings) -> None:
     """The expert's own defaults, where the client gave nothing; its stops beside the client's."""
-    for field, value in expert.defaults.items():
-        if field == "stop":
-            given = [body.stop] if isinstance(body.stop, str) else list(body.stop or [])
-            body.stop = [*given, *value]
-        elif field == "max_tokens" and body.max_completion_tokens is not None:
-            continue
-        elif getattr(body, field) is None:
+    for field, value in expert.defaults.model_dump(exclude={"stop"}, exclude_none=True).items():
+        newer_name = field == "max_tokens" and body.max_completion_tokens is not None
+        if getattr(body, field) is None and not newer_name:
             setattr(body, field, value)
+    if expert.defaults.stop:
+        given = [body.stop] if isinstance(body.stop, str) else list(body.stop or [])
+        body.stop = [*given, *expert.defaults.stop]
+
+
+def _refusal(first: Any) -> ErrorResponse | None:
+    """A stream that starts with an error event was refused: its status can still say so."""
+    event = first[0] if isinstance(first, list) else first
+    if isinstance(event, str) and event.startswith('data: {"error"'):
+        return ErrorResponse.model_validate_json(event.removeprefix("data: "))
+    return None
 
 
 def _cause(error: BaseException) -> str:

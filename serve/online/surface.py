@@ -10,11 +10,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from vllm.exceptions import VLLMClientError
+
 from serve import __version__
-from serve.errors import RequestError
+from serve.errors import ExpertUnavailable, RequestError
 from serve.online.serve_llm import ErrorInfo, OpenAIHTTPException
 
 
@@ -23,18 +26,28 @@ def surface() -> FastAPI:
     app = FastAPI(title="pointsman", version=__version__)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(VLLMClientError, _vllm_error)
     app.add_exception_handler(OpenAIHTTPException, _serve_llm_error)
     app.add_exception_handler(HTTPException, _http_error)
     return app
 
 
-def error_from_engine(error: ErrorInfo) -> RequestError:
-    """vLLM's own refusal, kept as it said it."""
-    refusal = RequestError(error.message, param=error.param)
-    refusal.status = error.code
+def error_from_engine(error: ErrorInfo, body: BaseModel) -> RequestError:
+    """vLLM's own refusal of a request, as it said it, with the field of the body at fault."""
     if error.code >= 500:
-        refusal.status, refusal.type, refusal.code = 503, "server_error", "expert_failed"
+        return ExpertUnavailable(error.message, code="expert_failed")
+    refusal = RequestError(error.message, param=_field(error, body))
+    refusal.status = error.code
     return refusal
+
+
+def _field(error: ErrorInfo, body: BaseModel) -> str | None:
+    """vLLM counts a prompt as input_tokens, and names some fields in the first word alone."""
+    fields = type(body).model_fields
+    if error.param in ("input_tokens", "input_text"):
+        return "messages" if "messages" in fields else "prompt"
+    first_word = error.message.split(maxsplit=1)[0] if error.message else ""
+    return error.param or (first_word if first_word in fields else None)
 
 
 def _answer(
@@ -55,6 +68,12 @@ async def _http_error(request: Request, error: Any) -> JSONResponse:
 
 async def _serve_llm_error(request: Request, error: Any) -> JSONResponse:
     return await _http_error(request, HTTPException(error.status_code, error.message))
+
+
+async def _vllm_error(request: Request, error: Any) -> JSONResponse:
+    """Raised by vLLM's request classes while FastAPI parses the body; no ValueError, so not 422."""
+    param = getattr(error, "parameter", None)
+    return _answer(400, str(error.args[0]), "invalid_request_error", param, None)
 
 
 async def _validation_error(request: Request, error: Any) -> JSONResponse:

@@ -30,7 +30,6 @@ def completion(**fields):
         (CHAT, chat(model=7), 400, "model"),
         (CHAT, chat(messages=[]), 400, "messages"),
         (CHAT, chat(messages="Hello"), 400, "messages"),
-        (CHAT, chat(messages=[{"role": "nobody", "content": "x"}]), 400, "messages"),
         (CHAT, chat(messages=[{"content": "x"}]), 400, "messages"),
         (CHAT, chat(messages=[{"role": "user", "content": 7}]), 400, "messages"),
         (CHAT, {"model": "auto"}, 400, "messages"),
