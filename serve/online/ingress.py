@@ -16,19 +16,24 @@ from typing import Any, NamedTuple
 
 import ray.exceptions
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, ConfigDict
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 from starlette.responses import JSONResponse, Response
 
-from serve.config import ExpertSettings, Settings
-from serve.encoding.prompt import chat_query, completion_query
-from serve.errors import ExpertUnavailable, InvalidRequest, RequestError, UnknownModel
+from serve.config import Settings
+from serve.errors import ExpertUnavailable, RequestError, UnknownModel
 from serve.online.batching import BatchedRouter
+from serve.online.body import (
+    RouteRequest,
+    fill_defaults,
+    read_chat,
+    read_completion,
+    read_route,
+)
 from serve.online.node_metrics import node_metrics
 from serve.online.router import load_pipeline
-from serve.online.serve_llm import ErrorResponse, ModelCard, OpenAIHTTPException, plain_lists
+from serve.online.serve_llm import ErrorResponse, ModelCard, OpenAIHTTPException
 from serve.online.surface import error_from_engine
 from serve.online.telemetry import (
     HEADER_DECISION_MS,
@@ -50,17 +55,6 @@ ENDPOINTS: dict[str, Callable[[FastAPI], Any]] = {
     "ready": lambda app: app.get("/ready"),
     "metrics": lambda app: app.get("/metrics"),
 }
-
-
-class RouteRequest(BaseModel):
-    """The part of a chat or completion body that a decision reads; the rest is ignored."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    messages: list[dict[str, Any]] | None = None
-    prompt: str | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
 
 
 class Routed(NamedTuple):
@@ -95,20 +89,15 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
 
     async def chat(self, body: ChatCompletionRequest, request: Request) -> Response:
         """OpenAI's chat completions; `auto` is routed, an expert's id goes to it."""
-        if not body.messages:
-            raise InvalidRequest("messages must hold at least one message", param="messages")
-        plain_lists(body)  # pydantic leaves iterators there, which can be read only once
-        query = chat_query(body.messages, body.max_completion_tokens or body.max_tokens)
-        return await self._answer(body, "chat", query, request)
+        return await self._answer(body, "chat", read_chat(body), request)
 
     async def completions(self, body: CompletionRequest, request: Request) -> Response:
         """OpenAI's completions; `auto` is routed, an expert's id goes to it."""
-        query = completion_query(_prompt_text(body), body.max_tokens)
-        return await self._answer(body, "completions", query, request)
+        return await self._answer(body, "completions", read_completion(body), request)
 
     async def route(self, body: RouteRequest) -> JSONResponse:
         """The decision alone: every expert with predicted quality, cost and utility."""
-        routed = await self._decide(_route_query(body))
+        routed = await self._decide(read_route(body))
         decision = routed.decision
         return JSONResponse(
             {
@@ -169,7 +158,6 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         query: Query,
         request: Request,
     ) -> Response:
-        _require_text(query.text, method)
         headers: dict[str, str] = {}
         if body.model in (None, AUTO):
             routed = await self._decide(query)
@@ -182,7 +170,7 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         headers[HEADER_EXPERT] = expert.id
         self._telemetry.dispatched(expert.id, by_router=HEADER_ROUTER in headers)
         if method == "chat":
-            _fill_defaults(body, expert)
+            fill_defaults(body, expert)
         response = await self._dispatch(body, method, request)
         response.headers.update(headers)
         return response
@@ -230,54 +218,6 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
     def _unknown(self, model: str | None) -> UnknownModel:
         names = ", ".join(self._names())
         return UnknownModel(f"The model {model!r} does not exist. Models: {names}", param="model")
-
-
-def _prompt_text(body: CompletionRequest) -> str:
-    prompt = body.prompt
-    if isinstance(prompt, str):
-        return prompt
-    if isinstance(prompt, list) and all(isinstance(part, str) for part in prompt):
-        return "\n".join(prompt)
-    if body.model in (None, AUTO):
-        raise InvalidRequest(
-            "prompt must be text for model auto: token ids belong to one expert's tokenizer",
-            param="prompt",
-        )
-    return ""
-
-
-def _route_query(body: RouteRequest) -> Query:
-    limit = body.max_completion_tokens or body.max_tokens
-    if body.messages:
-        query = chat_query(body.messages, limit)
-    elif body.prompt is not None:
-        query = completion_query(body.prompt, limit)
-    else:
-        raise InvalidRequest("messages or prompt is required", param="messages")
-    _require_text(query.text, "chat" if body.messages else "completions")
-    return query
-
-
-def _require_text(text: str, method: str) -> None:
-    """JSON can spell half of a surrogate pair; no tokenizer can read one."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        param = "messages" if method == "chat" else "prompt"
-        raise InvalidRequest(
-            f"{param} holds text that is not valid Unicode", param=param
-        ) from error
-
-
-def _fill_defaults(body: ChatCompletionRequest, expert: ExpertSettings) -> None:
-    """The expert's own defaults, where the client gave nothing; its stops beside the client's."""
-    for field, value in expert.defaults.model_dump(exclude={"stop"}, exclude_none=True).items():
-        newer_name = field == "max_tokens" and body.max_completion_tokens is not None
-        if getattr(body, field) is None and not newer_name:
-            setattr(body, field, value)
-    if expert.defaults.stop:
-        given = [body.stop] if isinstance(body.stop, str) else list(body.stop or [])
-        body.stop = [*given, *expert.defaults.stop]
 
 
 def _refusal(first: Any) -> ErrorResponse | None:
