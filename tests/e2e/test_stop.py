@@ -20,6 +20,7 @@ def test_sigterm_leaves_no_process_and_frees_the_port(application):
     assert application.stop() == []
     assert application.process.returncode == 0
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", int(application.url.rsplit(":", 1)[1])))
     with pytest.raises(OSError, match="refused"):
         application.get("/health")

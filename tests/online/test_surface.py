@@ -11,7 +11,6 @@ from serve.errors import ExpertUnavailable, InvalidRequest, UnknownModel
 from serve.online.serve_llm import ErrorInfo, OpenAIHTTPException
 from serve.online.surface import error_from_engine, surface
 
-
 JSON = {"content-type": "application/json"}
 BROKEN = '{"n": 1,}'
 
