@@ -34,7 +34,7 @@ ENVIRONMENT = {
     "RAY_SERVE_LOG_TO_STDERR": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Serve's controller looks ten times a second by default: 7 % of a core for nothing here.
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     # How long an ingress replica waits for HAProxy to forget it; Ray's 30 s make Ctrl-C slow.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     "TOKENIZERS_PARALLELISM": "false",
@@ -42,6 +42,7 @@ ENVIRONMENT = {
 }
 
 
+STARTUP = str(Path(__file__).parent / "online" / "startup")
 PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": 9101, "RAY_SERVE_HAPROXY_STATS_PORT": 8404}
 """HAProxy's own, where they are free: a second application on the machine takes others."""
 
@@ -50,6 +51,8 @@ def main() -> None:
     """The `serve` command."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    path = [STARTUP, *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
     for name, port in PORTS.items():
         os.environ.setdefault(name, str(_free_port(port)))
     file = _our_file(sys.argv[1:])
