@@ -33,6 +33,8 @@ ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).with_name("pointsman-haproxy")),
     "RAY_SERVE_LOG_TO_STDERR": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray runs its workers, engines among them, at nice 15: behind its own dashboard and agents.
+    "RAY_worker_niceness": "0",
     # Serve's controller looks ten times a second by default: 7 % of a core for nothing here.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     # How long an ingress replica waits for HAProxy to forget it; Ray's 30 s make Ctrl-C slow.
