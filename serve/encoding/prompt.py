@@ -1,9 +1,9 @@
 """What the router reads of a request: one function for training and serving alike.
 
-Choice: the last user message first, then the other messages from the newest to the oldest, the
-system message among them. The encoder reads the first 256 tokens, so a long chat loses its oldest
-turns first and the question in hand never. Of a message only its text is read: text parts, and the
-names of called tools; images and tool arguments are not.
+Choice: the messages in their order, the last user message at the end. The encoder reads both ends
+of a long text, so the system message and the question in hand survive and the turns between go.
+Of a message only its text is read: text parts, and the names of called tools; images and tool
+arguments are not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from serve.protocol import Query
 
-RECIPE = "last-user-first/1"
+RECIPE = "last-user-last/1"
 """Part of an encoder's name: an artifact trained on another recipe is refused."""
 
 CHARACTERS_PER_TOKEN = 4
@@ -25,7 +25,7 @@ def chat_query(messages: Sequence[Mapping[str, Any]], max_output_tokens: int | N
     texts = [_message_text(message) for message in messages]
     users = [i for i, message in enumerate(messages) if message.get("role") == "user"]
     last = texts.pop(users[-1] if users else -1)
-    return _query("\n".join(text for text in [last, *reversed(texts)] if text), max_output_tokens)
+    return _query("\n".join(text for text in [*texts, last] if text), max_output_tokens)
 
 
 def completion_query(prompt: str, max_output_tokens: int | None) -> Query:

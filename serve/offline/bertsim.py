@@ -46,5 +46,5 @@ def cosine(
 
 
 def _encode(texts: Sequence[str], encoder: TransformerEncoder, batch: int = 32) -> Floats:
-    parts = [encoder.encode(texts[i : i + batch]) for i in range(0, len(texts), batch)]
+    parts = [encoder.sentence_vectors(texts[i : i + batch]) for i in range(0, len(texts), batch)]
     return np.concatenate(parts)

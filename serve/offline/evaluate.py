@@ -1,83 +1,192 @@
-"""What the router is worth: its test picks beside every constant, random and oracle."""
+"""`pointsman evaluate`: routers on routing tables, over seeds, under one or both protocols.
+
+Writes to a folder: results.json (one row per table, protocol, router and seed), results.md, and a
+deferral-curve plot per table and protocol, as PNG and SVG.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from tqdm import tqdm
 
-from serve import weights
-from serve.config import Settings
-from serve.encoding.prompt import completion_query
-from serve.encoding.transformer import TransformerEncoder
 from serve.errors import SettingsError
+from serve.offline.cost import costs_of
+from serve.offline.embed import embed, encode_all
+from serve.offline.fit.data import Fitted
+from serve.offline.fit.registry import Router, parse_router
+from serve.offline.guard import calibrate
+from serve.offline.judge import Verdict, judge
+from serve.offline.metrics import BUDGETS
+from serve.offline.plots import plot
+from serve.offline.results import Row, average, markdown, write_json
 from serve.offline.table import RoutingTable
-from serve.routing import artifact
-from serve.routing.pipeline import RoutingPipeline
+from serve.offline.trial import Trial, split_trial, split_unseen
+from serve.offline.unseen import fit_seen, for_unseen
+from serve.protocol import Doubles, Encoder, Floats
 
-Doubles: TypeAlias = NDArray[np.float64]
+PROMPTS, UNSEEN = "prompts", "unseen-experts"
+PROTOCOLS = (PROMPTS, UNSEEN)
+FULL = "full"
+"""`kmeans:full` under unseen-experts: the same router with all training labels of the experts."""
 
 
-def evaluate(table_folder: Path, settings: Settings) -> str:
-    """A Markdown table of the served pipeline on the table's test split.
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be split: complete, and its prompts read."""
+
+    name: str
+    table: RoutingTable
+    vectors: Floats
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    folders: Sequence[Path],
+    routers: Sequence[str],
+    protocols: Sequence[str],
+    *,
+    seeds: int,
+    out: Path,
+    encoder: Callable[[], Encoder],
+) -> str:
+    """Judge and write; the Markdown report.
+
+    Args:
+        folders: of routing tables.
+        routers: names, see fit/registry.py.
+        protocols: of PROTOCOLS.
+        seeds: splits 0 .. seeds - 1.
+        out: folder of the results.
+        encoder: loads the encoder; called after the tables are found in order.
 
     Raises:
-        SettingsError: the settings name no artifact.
+        TableError, SettingsError: a table or a name is not in order.
     """
-    if settings.router.artifact is None:
-        raise SettingsError("router.artifact: name the artifact to evaluate")
-    test = RoutingTable.load(table_folder).split("test")
-    loaded = artifact.load(Path(settings.router.artifact))
-    encoder = TransformerEncoder(weights.folder(settings.router.encoder))
-    loaded.require(experts=test.experts, encoder=encoder.name, where=settings.router.artifact)
-    pipeline = RoutingPipeline(
-        encoder,
-        loaded.predictor,
-        [expert.as_expert() for expert in settings.experts],
-        router=loaded.label,
-        lam=settings.router.lam,
-    )
-    picks = _picks(pipeline, test)
-    return _report(test, picks, settings.router.lam, loaded.label)
+    for name in routers:
+        parse_router(_plain(name))
+        if _plain(name) != name and set(protocols) != {UNSEEN}:
+            raise SettingsError(f"router {name!r}: `:{FULL}` belongs to {UNSEEN} alone")
+    loaded = [_load(folder) for folder in folders]
+    reader = encoder()
+    rows: list[Row] = []
+    reached: dict[tuple[str, str, str], list[Doubles]] = defaultdict(list)
+    tables = [_read(*entry, reader) for entry in loaded]
+    total = len(tables) * len(protocols) * seeds * len(routers)
+    with tqdm(total=total, desc="Judging", unit="fit") as bar:
+        for table in tables:
+            for protocol in protocols:
+                for verdict in _verdicts(table, protocol, routers, seeds, bar):
+                    rows.append(verdict.row)
+                    key = (table.name, protocol, verdict.row.router)
+                    reached[key].append(verdict.reached)
+    notes = [f"{table.name}: {note}" for table in tables for note in table.notes]
+    return _write(out, rows, reached, tables, notes)
 
 
-def _picks(pipeline: RoutingPipeline, test: RoutingTable, batch: int = 32) -> list[int]:
-    queries = [completion_query(text, None) for text in test.prompts["prompt"]]
-    decisions = [
-        decision
-        for i in range(0, len(queries), batch)
-        for decision in pipeline.decide(queries[i : i + batch])
-    ]
-    return [test.experts.index(decision.pick.expert) for decision in decisions]
+def _load(folder: Path) -> tuple[str, RoutingTable]:
+    table = RoutingTable.load(folder)
+    table.comparable(folder)  # refused now, not after other tables have been read for minutes
+    return folder.resolve().name, table
 
 
-def _report(test: RoutingTable, picks: list[int], lam: float, label: str) -> str:
-    quality = test.quality.to_numpy(dtype=np.float64)
-    cost = test.tensors["cost_usd"].to_numpy(dtype=np.float64)
-    utility = quality - lam * cost
-    count, experts = quality.shape
-    rows = [
-        (f"{name} alone", np.eye(experts)[np.full(count, i)]) for i, name in enumerate(test.experts)
-    ]
-    rows.append(("random", np.full((count, experts), 1 / experts)))
-    rows.append((f"router {label}", np.eye(experts)[picks]))
-    rows.append(("oracle", np.eye(experts)[utility.argmax(axis=1)]))
+def _read(name: str, table: RoutingTable, encoder: Encoder) -> Table:
+    """Vectors of every prompt with a text, so that the cache does not depend on the answers."""
+    texts = table.rows(table.prompts.index[table.prompts["prompt"].notna()])
+    vectors = embed(texts.texts, encoder)
+    complete, notes = table.comparable()
+    at = texts.prompts.index.get_indexer(complete.prompts.index)
+    return Table(name, complete, vectors[at], tuple(notes))
+
+
+def _verdicts(
+    table: Table, protocol: str, routers: Sequence[str], seeds: int, bar: tqdm[NoReturn]
+) -> Iterator[Verdict]:
+    judged = _known if protocol == PROMPTS else _unseen
+    for seed in range(seeds):
+        bar.set_postfix_str(f"{table.name} {protocol} seed {seed}")
+        for verdict in judged(table, routers, seed):
+            yield verdict
+            bar.update()
+
+
+def _known(table: Table, routers: Sequence[str], seed: int) -> Iterator[Verdict]:
+    """The pool is the one the routers were trained on."""
+    trial = split_trial(table.name, table.table, table.vectors, seed)
+    fits: dict[object, Fitted] = {}
+    for name in routers:
+        router, settings = parse_router(name)
+        key = (router.fit, tuple(settings.items()))
+        if key not in fits:
+            fits[key] = router.fit(trial.data, seed=seed, **settings)
+        yield _verdict(name, PROMPTS, trial, fits[key], router)
+
+
+def _unseen(table: Table, routers: Sequence[str], seed: int) -> Iterator[Verdict]:
+    """The pool is a third of the experts, which the routers were not trained on."""
+    trial = split_unseen(table.name, table.table, table.vectors, seed)
+    fits: dict[object, Fitted] = {}
+    for name in routers:
+        router, settings = parse_router(_plain(name))
+        key = (router.fit, tuple(settings.items()))
+        if key not in fits:
+            fits[key] = fit_seen(name, router, settings, trial)
+        fitted = for_unseen(fits[key], trial, full=_plain(name) != name)
+        yield _verdict(name, UNSEEN, trial.trial, fitted, router)
+
+
+def _verdict(name: str, protocol: str, trial: Trial, fitted: Fitted, router: Router) -> Verdict:
+    trial = trial if router.priced else trial.flat()
+    guard = calibrate(fitted, trial.data, trial.costs) if router.guarded else None
+    own = fitted.encoder
+    vectors = trial.test.vectors if own is None else encode_all(trial.test.texts, own)
+    return judge(name, protocol, trial, fitted, fitted.predictor.predict(vectors), guard)
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(f":{FULL}")
+
+
+def _write(
+    out: Path,
+    rows: list[Row],
+    reached: dict[tuple[str, str, str], list[Doubles]],
+    tables: Sequence[Table],
+    notes: list[str],
+) -> str:
+    out.mkdir(parents=True, exist_ok=True)
     lines = [
-        "| on the test prompts | quality (BERTSim) | USD per 1000 prompts | utility | "
-        + " | ".join(f"share {name}" for name in test.experts)
-        + " |",
-        "|---" * (4 + experts) + "|",
+        average(key, _budgets(table), curves)
+        for table in tables
+        for key, curves in reached.items()
+        if key[0] == table.name
     ]
-    lines += [_line(name, weight, quality, cost, utility) for name, weight in rows]
-    return "\n".join(lines)
+    write_json(rows, lines, notes, out / "results.json")
+    for table in tables:
+        for protocol in dict.fromkeys(line.protocol for line in lines):
+            ours = [n for n in lines if (n.table, n.protocol) == (table.name, protocol)]
+            title = f"{table.name}, {protocol}: mean and 95 % interval of {ours[0].seeds} seeds"
+            plot(ours, _singles(table), title, out / f"{table.name}.{protocol}")
+    report = markdown(rows)
+    (out / "results.md").write_text(report)
+    return report
 
 
-def _line(name: str, weight: Doubles, quality: Doubles, cost: Doubles, utility: Doubles) -> str:
-    def mean(values: Doubles) -> float:
-        return float((weight * values).sum(axis=1).mean())
+def _budgets(table: Table) -> Doubles:
+    """The budgets of a curve in dollars; splits differ a little in what they cost."""
+    means = costs_of(table.table).measured.mean(axis=0)
+    return np.linspace(means.min(), means.max(), BUDGETS)
 
-    shares = " | ".join(f"{share:.0%}" for share in weight.mean(axis=0))
-    earned = f"{mean(quality):.4f} | {mean(cost) * 1000:.5f} | {mean(utility):.4f}"
-    return f"| {name} | {earned} | {shares} |"
+
+def _singles(table: Table) -> dict[str, tuple[float, float]]:
+    cost = costs_of(table.table).measured.mean(axis=0)
+    quality = table.table.quality.mean().to_numpy()
+    return {
+        name: (float(c), float(q))
+        for name, c, q in zip(table.table.experts, cost, quality, strict=True)
+    }

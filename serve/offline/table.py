@@ -1,22 +1,32 @@
 """A routing table on disk: every prompt's quality, tokens and cost under every expert.
 
-A folder of prompts.parquet (index prompt_id; task, split, prompt, answer), quality.parquet and
-optional tensors of the same shape (prompt_id x expert), and meta.json.
+A folder of prompts.parquet (index prompt_id; prompt and, where known, task, split, answer),
+quality.parquet and optional tensors of the same shape (prompt_id x expert), and meta.json.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from serve.errors import TableError
 
-TENSORS = ("cost_usd", "in_tokens", "out_tokens", "latency_s", "bertsim", "cosine", "answers")
+TENSORS = (
+    *("cost_usd", "in_tokens", "out_tokens", "latency_s", "nll"),
+    *("bertsim", "cosine", "confidence", "answers"),
+)
+MIN_PROMPTS = 30
+"""Fewer cannot be split 60/10/30 and still say anything."""
+
+MIN_COVERAGE = 0.98
+"""An expert measured on a smaller share of the prompts is left out: its picks cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class RoutingTable:
     """Prompts x experts.
 
     Attributes:
-        prompts: index prompt_id, at least task, split and prompt.
+        prompts: index prompt_id, at least task and prompt.
         quality: prompt_id x expert, 0..1, NaN where not measured.
         tensors: other measurements of the same shape, by file stem.
         meta: source, prices and what is logged or derived.
@@ -40,21 +50,76 @@ class RoutingTable:
         """Expert ids, in column order."""
         return [str(name) for name in self.quality.columns]
 
-    def split(self, name: str) -> RoutingTable:
-        """The rows of one split.
+    @property
+    def texts(self) -> list[str]:
+        """(N,) what a router reads."""
+        return [str(text) for text in self.prompts["prompt"]]
 
-        Raises:
-            TableError: the table has none.
-        """
-        ids = self.prompts.index[self.prompts["split"] == name]
-        if len(ids) == 0:
-            raise TableError(f"the table has no prompts of split {name!r}")
+    def rows(self, ids: pd.Index) -> RoutingTable:
+        """Some of the prompts, in the order asked for."""
         return RoutingTable(
             self.prompts.loc[ids],
             self.quality.loc[ids],
             {stem: tensor.loc[ids] for stem, tensor in self.tensors.items()},
             self.meta,
         )
+
+    def pool(self, experts: Sequence[str]) -> RoutingTable:
+        """Some of the experts, in the order asked for."""
+        chosen = list(experts)
+        tensors = {stem: tensor.reindex(columns=chosen) for stem, tensor in self.tensors.items()}
+        return RoutingTable(self.prompts, self.quality[chosen], tensors, self.meta)
+
+    def split(self, name: str) -> RoutingTable:
+        """The rows of one split that the table itself names.
+
+        Raises:
+            TableError: the table has none.
+        """
+        named = self.prompts.get("split", pd.Series("", index=self.prompts.index))
+        ids = self.prompts.index[named == name]
+        if len(ids) == 0:
+            raise TableError(f"the table has no prompts of split {name!r}")
+        return self.rows(ids)
+
+    def comparable(self, where: object = "the table") -> tuple[RoutingTable, list[str]]:
+        """The part on which experts can be compared, and a line for all that was left out.
+
+        Experts measured on less than MIN_COVERAGE of the prompts go, then prompts without a text
+        or with an answer still missing.
+
+        Args:
+            where: begins an error.
+
+        Raises:
+            TableError: fewer than two experts or MIN_PROMPTS prompts are left.
+        """
+        coverage = self.quality.notna().mean()
+        kept = [name for name in self.experts if coverage[name] >= MIN_COVERAGE]
+        usable = self.quality[kept].notna().all(axis=1) & self.prompts["prompt"].notna()
+        notes = []
+        if len(kept) < len(self.experts):
+            gone = [name for name in self.experts if name not in kept]
+            notes.append(
+                f"{len(gone)} experts measured on less than {MIN_COVERAGE:.0%} of the prompts "
+                f"left out: {', '.join(gone)}"
+            )
+        if not usable.all():
+            notes.append(
+                f"{int((~usable).sum())} of {len(usable)} prompts left out: no text, or an "
+                "answer was not measured"
+            )
+        if len(kept) < 2:
+            raise TableError(
+                f"{where}: routing needs at least 2 experts, here are {len(self.experts)}, "
+                f"{len(kept)} of them measured on at least {MIN_COVERAGE:.0%} of the prompts"
+            )
+        if usable.sum() < MIN_PROMPTS:
+            raise TableError(
+                f"{where}: a router needs at least {MIN_PROMPTS} prompts, here are "
+                f"{len(self.prompts)}, {int(usable.sum())} of them with a text and all answers"
+            )
+        return self.pool(kept).rows(self.prompts.index[usable]), notes
 
     def fingerprint(self) -> str:
         """12 hex digits over prompts, experts and quality."""
@@ -75,24 +140,124 @@ class RoutingTable:
 
     @classmethod
     def load(cls, folder: Path) -> RoutingTable:
-        """Read a folder.
+        """Read a folder and check it.
 
         Raises:
-            TableError: a file is missing, or quality is outside 0..1.
+            TableError: one line that names the folder, the file and what is wrong.
         """
         for name in ("prompts.parquet", "quality.parquet", "meta.json"):
             if not (folder / name).exists():
                 raise TableError(f"{folder}: {name} is missing")
-        prompts = pd.read_parquet(folder / "prompts.parquet")
-        quality = pd.read_parquet(folder / "quality.parquet")
-        meta = json.loads((folder / "meta.json").read_text())
-        if not prompts.index.equals(quality.index):
-            raise TableError(f"{folder}: prompts.parquet and quality.parquet differ in prompt ids")
-        if ((quality < 0) | (quality > 1)).any(axis=None):
-            raise TableError(f"{folder}: quality.parquet holds values outside 0..1")
+        prompts = _read(folder / "prompts.parquet")
+        quality = _read(folder / "quality.parquet")
+        _check_prompts(folder, prompts)
+        _check_quality(folder, prompts, quality)
         tensors = {
-            stem: pd.read_parquet(folder / f"{stem}.parquet")
+            stem: _read(folder / f"{stem}.parquet")
             for stem in TENSORS
             if (folder / f"{stem}.parquet").exists()
         }
-        return cls(prompts, quality, tensors, meta)
+        tensors = {stem: _aligned(folder, stem, t, quality) for stem, t in tensors.items()}
+        return cls(prompts, quality.astype("float64"), tensors, _meta(folder))
+
+
+def split_prompts(
+    table: RoutingTable, seed: int, shares: tuple[float, float] = (0.6, 0.1)
+) -> tuple[pd.Index, pd.Index, pd.Index]:
+    """Ids of train, validation and test prompts: a seeded shuffle within every task.
+
+    Prompts of one text go together, or a router would be tested on what it was trained on.
+
+    Args:
+        table: to be split.
+        seed: of the shuffle.
+        shares: of train and validation; the rest is test.
+    """
+    rng = np.random.default_rng(seed)
+    texts = table.prompts["prompt"].astype(str)
+    first = ~texts.duplicated()
+    tasks = table.prompts["task"].astype(str)
+    where: dict[str, int] = {}
+    for _, group in texts[first].groupby(tasks[first], sort=True):
+        shuffled = group.to_numpy()[rng.permutation(len(group))]
+        bounds = [round(shares[0] * len(group)), round(sum(shares) * len(group))]
+        for part, names in enumerate(np.split(shuffled, bounds)):
+            where.update(dict.fromkeys(names, part))
+    parts = texts.map(where).to_numpy()
+    train, validation, test = (table.prompts.index[parts == part] for part in range(3))
+    return train, validation, test
+
+
+def split_experts(table: RoutingTable, seed: int) -> tuple[list[str], list[str]]:
+    """Two thirds of the experts, seen in training, and the unseen third (UniRoute's protocol).
+
+    Raises:
+        TableError: fewer than two experts on either side.
+    """
+    unseen = round(len(table.experts) / 3)
+    if unseen < 2:
+        raise TableError(
+            f"the unseen-experts protocol holds out a third of the experts and needs at least 2 "
+            f"of them; the table has {len(table.experts)} experts"
+        )
+    order = np.random.default_rng(seed).permutation(len(table.experts))
+    held = {table.experts[i] for i in order[:unseen]}
+    return [e for e in table.experts if e not in held], [e for e in table.experts if e in held]
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise TableError(f"{file} is not a Parquet file that can be read: {first}") from None
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    file = folder / "meta.json"
+    try:
+        meta = json.loads(file.read_text())
+    except ValueError as error:
+        raise TableError(f"{file} is not JSON: {error}") from None
+    if not isinstance(meta, dict):
+        raise TableError(f"{file} must hold a JSON object")
+    return meta
+
+
+def _check_prompts(folder: Path, prompts: pd.DataFrame) -> None:
+    if "prompt" not in prompts:
+        raise TableError(f"{folder}: prompts.parquet has no column prompt")
+    doubled = prompts.index[prompts.index.duplicated()]
+    if len(doubled):
+        raise TableError(f"{folder}: prompt id {doubled[0]!r} is used twice in prompts.parquet")
+    if "task" not in prompts:
+        prompts["task"] = "all"
+    prompts["task"] = prompts["task"].fillna("none").astype(str)
+
+
+def _check_quality(folder: Path, prompts: pd.DataFrame, quality: pd.DataFrame) -> None:
+    if not prompts.index.equals(quality.index):
+        raise TableError(f"{folder}: prompts.parquet and quality.parquet differ in prompt ids")
+    doubled = quality.columns[quality.columns.duplicated()]
+    if len(doubled):
+        raise TableError(f"{folder}: expert {doubled[0]!r} is used twice in quality.parquet")
+    for name in quality:
+        column = quality[name]
+        if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
+            raise TableError(f"{folder}: quality of expert {name!r} is not a number")
+        if column.isna().all():
+            raise TableError(f"{folder}: expert {name!r} has no measured quality, only NaN")
+        if ((column < 0) | (column > 1)).any():
+            raise TableError(f"{folder}: quality of expert {name!r} is outside 0..1")
+
+
+def _aligned(folder: Path, stem: str, tensor: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
+    """The tensor with the rows and columns of quality; an expert it lacks is all NaN."""
+    unknown = [name for name in tensor.columns if name not in quality.columns]
+    if unknown:
+        raise TableError(
+            f"{folder}: {stem}.parquet has experts that quality.parquet does not: {unknown[:3]}"
+        )
+    if not tensor.index.equals(quality.index):
+        raise TableError(f"{folder}: {stem}.parquet and quality.parquet differ in prompt ids")
+    return tensor.reindex(columns=quality.columns)

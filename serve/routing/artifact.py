@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from serve.errors import ArtifactError
 from serve.protocol import Predictor, StoredPredictor
+from serve.routing.guard import Guard
 from serve.routing.registry import PREDICTORS
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
 
@@ -37,6 +39,7 @@ class Artifact:
         encoder: Encoder.name it was trained on.
         dimension: width of a vector.
         table: fingerprint of the routing table it learned from.
+        guard: where the best constant serves instead; None trusts the router everywhere.
     """
 
     predictor: Predictor
@@ -45,6 +48,7 @@ class Artifact:
     encoder: str
     dimension: int
     table: str
+    guard: Guard | None
 
     @property
     def label(self) -> str:
@@ -75,16 +79,19 @@ def save(
     dimension: int,
     table: str,
     trained: dict[str, Any],
+    guard: Guard | None = None,
 ) -> Artifact:
     """Write a predictor of the registry to a folder; `trained` is kept for the reader alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = save_tensors(predictor.arrays())
+    tensors = predictor.arrays() | (guard.arrays() if guard else {})
+    arrays = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "name": name,
         "kind": predictor.kind,
         "experts": list(predictor.experts),
         "params": predictor.params(),
+        "guard": guard.params() if guard else None,
         "encoder": encoder,
         "dimension": dimension,
         "table": table,
@@ -121,15 +128,16 @@ def load(folder: Path) -> Artifact:
     kind = manifest["kind"]
     if kind not in PREDICTORS:
         raise ArtifactError(f"{folder}: unknown router kind {kind!r}; known: {sorted(PREDICTORS)}")
+    tensors = load_tensors(raw)
+    guard = manifest["guard"]
     return Artifact(
-        predictor=PREDICTORS[kind].restore(
-            manifest["experts"], load_tensors(raw), manifest["params"]
-        ),
+        predictor=PREDICTORS[kind].restore(manifest["experts"], tensors, manifest["params"]),
         name=manifest["name"],
         version=manifest["version"],
         encoder=manifest["encoder"],
         dimension=manifest["dimension"],
         table=manifest["table"],
+        guard=Guard.restore(tensors, guard) if guard else None,
     )
 
 

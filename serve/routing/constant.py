@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from serve.protocol import Floats, Prediction
+from serve.routing.psi import columns
 
 
 class ConstantPredictor:
@@ -34,6 +35,21 @@ class ConstantPredictor:
         return Prediction(
             np.tile(self._quality, (rows, 1)), np.tile(self._output_tokens, (rows, 1))
         )
+
+    def add_expert(
+        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+    ) -> ConstantPredictor:
+        """One more mean."""
+        return ConstantPredictor(
+            (*self._experts, expert),
+            np.append(self._quality, np.float32(quality.mean())),
+            np.append(self._output_tokens, np.float32(output_tokens.mean())),
+        )
+
+    def keep(self, experts: Sequence[str]) -> ConstantPredictor:
+        """Those means."""
+        at = columns(self._experts, tuple(experts))
+        return ConstantPredictor(experts, self._quality[at], self._output_tokens[at])
 
     def arrays(self) -> dict[str, Floats]:
         """What an artifact keeps as tensors."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from serve.protocol import Floats, Prediction
+from serve.routing.psi import columns
 
 
 class KnnPredictor:
@@ -43,7 +44,7 @@ class KnnPredictor:
         self._vectors = np.asarray(vectors, dtype=np.float32)
         self._quality = np.asarray(quality, dtype=np.float32)
         self._output_tokens = np.asarray(output_tokens, dtype=np.float32)
-        self._k = min(k, len(self._vectors))
+        self._k = k
         self._shrinkage = shrinkage
         self._mean_quality = np.nanmean(self._quality, axis=0)
         self._mean_tokens = np.nanmean(self._output_tokens, axis=0)
@@ -54,13 +55,26 @@ class KnnPredictor:
         return self._experts
 
     def predict(self, vectors: Floats) -> Prediction:
-        """(B, D) unit vectors -> (B, E) shrunk neighbour means."""
+        """(B, D) unit vectors -> (B, E) shrunk neighbour means.
+
+        The neighbours of an expert are prompts that it was measured on.
+        """
         similarity = vectors @ self._vectors.T  # [batch, train]
-        nearest = np.argpartition(-similarity, self._k - 1, axis=1)[:, : self._k]
-        return Prediction(
-            self._shrunk_mean(self._quality[nearest], self._mean_quality),
-            self._shrunk_mean(self._output_tokens[nearest], self._mean_tokens),
-        )
+        quality = np.empty((len(vectors), len(self._experts)), dtype=np.float32)
+        tokens = np.empty_like(quality)
+        measured = ~np.isnan(self._quality)
+        for pattern in np.unique(measured, axis=1).T:
+            same = (measured == pattern[:, None]).all(axis=0)
+            rows = np.flatnonzero(pattern)
+            k = min(self._k, len(rows))
+            nearest = rows[np.argpartition(-similarity[:, rows], k - 1, axis=1)[:, :k]]
+            quality[:, same] = self._shrunk_mean(
+                self._quality[:, same][nearest], self._mean_quality[same]
+            )
+            tokens[:, same] = self._shrunk_mean(
+                self._output_tokens[:, same][nearest], self._mean_tokens[same]
+            )
+        return Prediction(quality, tokens)
 
     def _shrunk_mean(self, local: Floats, overall: Floats) -> Floats:
         """(B, k, E) neighbours' values and the (E,) means over all prompts -> (B, E)."""
@@ -68,6 +82,39 @@ class KnnPredictor:
         deviation = np.nansum(local - overall, axis=1)
         mean = overall + deviation / np.maximum(measured + self._shrinkage, 1)
         return np.asarray(mean, dtype=np.float32)
+
+    def add_expert(
+        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+    ) -> KnnPredictor:
+        """One more column; its neighbours are the prompts it was measured on, and only those."""
+        blank = np.full((len(vectors), len(self._experts)), np.nan, dtype=np.float32)
+        unmeasured = np.full((len(self._vectors), 1), np.nan, dtype=np.float32)
+
+        def grown(known: Floats, new: Floats) -> Floats:
+            column = np.vstack([unmeasured, new[:, None].astype(np.float32)])
+            return np.hstack([np.vstack([known, blank]), column])
+
+        return KnnPredictor(
+            (*self._experts, expert),
+            np.vstack([self._vectors, vectors]),
+            grown(self._quality, quality),
+            grown(self._output_tokens, output_tokens),
+            k=self._k,
+            shrinkage=self._shrinkage,
+        )
+
+    def keep(self, experts: Sequence[str]) -> KnnPredictor:
+        """Those columns, and the prompts that any of them was measured on."""
+        at = columns(self._experts, tuple(experts))
+        rows = ~np.isnan(self._quality[:, at]).all(axis=1)
+        return KnnPredictor(
+            experts,
+            self._vectors[rows],
+            self._quality[rows][:, at],
+            self._output_tokens[rows][:, at],
+            k=self._k,
+            shrinkage=self._shrinkage,
+        )
 
     def arrays(self) -> dict[str, Floats]:
         """What an artifact keeps as tensors."""

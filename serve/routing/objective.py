@@ -6,30 +6,123 @@ Knows nothing of text, vectors or the request path.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from serve.protocol import Candidate, Expert, Floats
+from serve.protocol import Candidate, Doubles, Expert, Floats
 
 
-def linear_cost(
+class Objective(Protocol):
+    """What a pick maximises."""
+
+    kind: ClassVar[str]
+
+    @property
+    def lam(self) -> float:
+        """Quality that one dollar is worth, as the guard asks it."""
+        ...
+
+    @property
+    def formula(self) -> str:
+        """What a person reads."""
+        ...
+
+    def utility(self, quality: Doubles, cost: Doubles) -> Doubles:
+        """(E,) expected quality and (E,) expected dollars -> (E,); higher is better."""
+        ...
+
+
+@dataclass(frozen=True)
+class LinearCost:
+    """quality - lambda * cost: UniRoute's rule (arXiv 2502.08773), gamma = 1 - quality.
+
+    Attributes:
+        lam: quality that one dollar is worth, so 1 / USD.
+    """
+
+    kind: ClassVar[str] = "linear_cost"
+    lam: float = 0.0
+
+    @property
+    def formula(self) -> str:
+        """The rule with its number."""
+        return f"quality - {self.lam:g} * cost_usd"
+
+    def utility(self, quality: Doubles, cost: Doubles) -> Doubles:
+        """quality - lam * cost."""
+        return quality - self.lam * cost
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The best expert whose answer is expected to cost no more than a budget.
+
+    Attributes:
+        budget_usd: of one answer. Where none is that cheap, the cheapest is picked.
+    """
+
+    kind: ClassVar[str] = "budget"
+    lam: ClassVar[float] = 0.0
+    budget_usd: float
+
+    @property
+    def formula(self) -> str:
+        """The rule with its number."""
+        return f"best quality with cost_usd <= {self.budget_usd:g}"
+
+    def utility(self, quality: Doubles, cost: Doubles) -> Doubles:
+        """Quality within the budget; beyond it, minus the dollars that are too many."""
+        return np.where(cost <= self.budget_usd, quality, np.minimum(self.budget_usd - cost, -0.0))
+
+
+@dataclass(frozen=True)
+class CheapestWithin:
+    """The cheapest expert whose quality is expected within theta of the best one's.
+
+    Attributes:
+        theta: quality that may be given up, 0..1.
+    """
+
+    kind: ClassVar[str] = "cheapest_within"
+    lam: ClassVar[float] = 0.0
+    theta: float
+
+    @property
+    def formula(self) -> str:
+        """The rule with its number."""
+        return f"cheapest with quality within {self.theta:g} of the best"
+
+    def utility(self, quality: Doubles, cost: Doubles) -> Doubles:
+        """Minus the cost for those within theta; the others follow, the best of them first."""
+        behind = quality.max() - quality
+        return np.where(behind <= self.theta, -cost, -cost.max() - behind)
+
+
+OBJECTIVES: dict[str, type[LinearCost] | type[Budget] | type[CheapestWithin]] = {
+    LinearCost.kind: LinearCost,
+    Budget.kind: Budget,
+    CheapestWithin.kind: CheapestWithin,
+}
+"""The objectives that the settings may name, one line each."""
+
+
+def rank(
+    objective: Objective,
     quality: Floats,
     output_tokens: Floats,
     input_tokens: int,
     experts: Sequence[Expert],
-    *,
-    lam: float,
 ) -> tuple[Candidate, ...]:
-    """Rank by quality - lambda * cost: UniRoute's rule (arXiv 2502.08773), gamma = 1 - quality.
-
-    Ties go to the cheaper expert, then to the one named first in the settings.
+    """Candidates by falling utility; ties go to the cheaper expert, then to the one named first.
 
     Args:
+        objective: what to maximise.
         quality: (E,) expected quality, 0..1.
         output_tokens: (E,) expected answer length.
         input_tokens: length of the prompt.
         experts: E experts in column order.
-        lam: quality that one dollar is worth, so 1 / USD.
     """
     cost = np.array(
         [
@@ -37,7 +130,7 @@ def linear_cost(
             for expert, tokens in zip(experts, output_tokens, strict=True)
         ]
     )
-    utility = quality.astype(np.float64) - lam * cost
+    utility = objective.utility(quality.astype(np.float64), cost)
     order = np.lexsort((np.arange(len(experts)), cost, -utility))
     return tuple(
         Candidate(experts[i].id, float(quality[i]), float(cost[i]), float(utility[i]))

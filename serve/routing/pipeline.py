@@ -1,11 +1,14 @@
-"""Encode, predict, rank: the whole decision for a batch of queries, in one synchronous call."""
+"""Encode, predict, guard, rank: the decision for a batch of queries in one synchronous call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from serve.protocol import Decision, Encoder, Expert, Predictor, Query
-from serve.routing.objective import linear_cost
+from serve.routing.guard import Guard
+from serve.routing.objective import Objective, rank
 
 
 class RoutingPipeline:
@@ -16,7 +19,8 @@ class RoutingPipeline:
         predictor: vectors to expected quality; its columns name the experts.
         experts: the pool, in the order of the settings; same ids as the predictor's columns.
         router: label of the artifact, name and version.
-        lam: quality that one dollar is worth (routing/objective.py).
+        objective: what a pick maximises.
+        guard: where the best constant decides; None trusts the predictor everywhere.
     """
 
     def __init__(
@@ -26,32 +30,39 @@ class RoutingPipeline:
         experts: Sequence[Expert],
         *,
         router: str,
-        lam: float,
+        objective: Objective,
+        guard: Guard | None = None,
     ) -> None:
         by_id = {expert.id: expert for expert in experts}
         self._encoder = encoder
         self._predictor = predictor
         self._experts = tuple(by_id[name] for name in predictor.experts)
-        self._lam = lam
+        self._objective = objective
+        self._guard = guard
         self.router = router
 
     def decide(self, queries: Sequence[Query]) -> list[Decision]:
         """One decision a query, in order."""
         vectors = self._encoder.encode([query.text for query in queries])
         prediction = self._predictor.predict(vectors)
+        held = np.zeros(len(queries), dtype=bool)
+        if self._guard is not None:
+            held = self._guard.holds(prediction, self._objective.lam)
+            prediction = self._guard.apply(prediction, held)
         decisions = []
         for row, query in enumerate(queries):
             tokens = prediction.output_tokens[row]
             if query.max_output_tokens is not None:
                 tokens = tokens.clip(max=query.max_output_tokens)
-            candidates = linear_cost(
+            candidates = rank(
+                self._objective,
                 prediction.quality[row],
                 tokens,
                 query.input_tokens,
                 self._experts,
-                lam=self._lam,
             )
+            novelty = None if prediction.novelty is None else float(prediction.novelty[row])
             decisions.append(
-                Decision(candidates, self.router, f"quality - {self._lam:g} * cost_usd")
+                Decision(candidates, self.router, self._objective.formula, bool(held[row]), novelty)
             )
         return decisions

@@ -13,8 +13,8 @@ CHAT = [
 ]
 
 
-def test_the_last_user_message_comes_first_then_newest_to_oldest():
-    expected = "And its river?\nLima.\nWhat is the capital of Peru?\nAnswer in French."
+def test_messages_keep_their_order_and_the_last_user_message_ends_the_text():
+    expected = "Answer in French.\nWhat is the capital of Peru?\nLima.\nAnd its river?"
     assert chat_query(CHAT, None).text == expected
 
 
@@ -38,7 +38,7 @@ def test_tool_calls_are_read_by_name_and_their_results_by_text():
         {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather"}}]},
         {"role": "tool", "content": "Rain."},
     ]
-    assert chat_query(messages, None).text == "Weather?\nRain.\nweather"
+    assert chat_query(messages, None).text == "weather\nRain.\nWeather?"
 
 
 roles = st.sampled_from(["system", "user", "assistant", "tool"])

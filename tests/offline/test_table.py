@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from serve.cli import main
 from serve.errors import TableError
-from serve.offline.table import RoutingTable
+from serve.offline.table import RoutingTable, split_experts, split_prompts
+from tests.offline.conftest import make_table
 
 
 @pytest.fixture
-def table():
+def small():
     ids = pd.Index(["p1", "p2", "p3"], name="prompt_id")
     prompts = pd.DataFrame(
         {"task": ["a", "a", "b"], "split": ["train", "test", "train"], "prompt": ["x", "y", "z"]},
@@ -21,49 +27,49 @@ def table():
     return RoutingTable(prompts, quality, {"cost_usd": quality / 100}, {"source": "test"})
 
 
-def test_what_is_saved_is_loaded(table, tmp_path):
-    table.save(tmp_path)
+def test_what_is_saved_is_loaded(small, tmp_path):
+    small.save(tmp_path)
     loaded = RoutingTable.load(tmp_path)
-    pd.testing.assert_frame_equal(loaded.quality, table.quality)
-    pd.testing.assert_frame_equal(loaded.prompts, table.prompts)
-    pd.testing.assert_frame_equal(loaded.tensors["cost_usd"], table.tensors["cost_usd"])
-    assert loaded.meta == table.meta
-    assert loaded.fingerprint() == table.fingerprint()
+    pd.testing.assert_frame_equal(loaded.quality, small.quality)
+    pd.testing.assert_frame_equal(loaded.prompts, small.prompts)
+    pd.testing.assert_frame_equal(loaded.tensors["cost_usd"], small.tensors["cost_usd"])
+    assert loaded.meta == small.meta
+    assert loaded.fingerprint() == small.fingerprint()
 
 
-def test_a_split_takes_its_rows_of_everything(table):
-    train = table.split("train")
+def test_a_split_takes_its_rows_of_everything(small):
+    train = small.split("train")
     for frame in (train.prompts, train.quality, train.tensors["cost_usd"]):
         assert list(frame.index) == ["p1", "p3"]
     with pytest.raises(TableError, match="no prompts of split 'validation'"):
-        table.split("validation")
+        small.split("validation")
 
 
-def test_another_quality_is_another_fingerprint(table):
-    other = table.quality.copy()
+def test_another_quality_is_another_fingerprint(small):
+    other = small.quality.copy()
     other.loc["p1", "m"] = 0.11
-    assert RoutingTable(table.prompts, other).fingerprint() != table.fingerprint()
+    assert RoutingTable(small.prompts, other).fingerprint() != small.fingerprint()
 
 
 @pytest.mark.parametrize("name", ["prompts.parquet", "quality.parquet", "meta.json"])
-def test_a_missing_file_is_named(table, tmp_path, name):
-    table.save(tmp_path)
+def test_a_missing_file_is_named(small, tmp_path, name):
+    small.save(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(TableError, match=f"{name} is missing"):
         RoutingTable.load(tmp_path)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1])
-def test_quality_outside_0_to_1_is_refused(table, tmp_path, value):
-    table.quality.loc["p1", "m"] = value
-    table.save(tmp_path)
+def test_quality_outside_0_to_1_is_refused(small, tmp_path, value):
+    small.quality.loc["p1", "m"] = value
+    small.save(tmp_path)
     with pytest.raises(TableError, match=r"outside 0\.\.1"):
         RoutingTable.load(tmp_path)
 
 
-def test_tables_that_disagree_on_the_prompts_are_refused(table, tmp_path):
-    table.save(tmp_path)
-    table.quality.iloc[:2].to_parquet(tmp_path / "quality.parquet")
+def test_tables_that_disagree_on_the_prompts_are_refused(small, tmp_path):
+    small.save(tmp_path)
+    small.quality.iloc[:2].to_parquet(tmp_path / "quality.parquet")
     with pytest.raises(TableError, match="differ in prompt ids"):
         RoutingTable.load(tmp_path)
 
@@ -80,3 +86,126 @@ def test_the_kept_table_holds_every_prompt_and_fits_its_limit(repository):
     assert sum(file.stat().st_size for file in folder.iterdir()) < 1_000_000
     artifact = repository / "deployments/local/router"
     assert sum(file.stat().st_size for file in artifact.iterdir()) < 2_000_000
+
+
+def test_what_cannot_be_compared_is_left_out_and_said(table):
+    table.quality.iloc[:50, 1] = np.nan  # mid: measured on 83 %
+    table.quality.iloc[3, 0] = np.nan
+    complete, notes = table.comparable()
+    assert complete.experts == ["cheap", "dear"] and len(complete.prompts) == 299
+    assert "mid" in notes[0] and "1 of 300 prompts left out" in notes[1]
+    assert list(complete.tensors["cost_usd"].columns) == ["cheap", "dear"]
+    assert make_table().comparable()[1] == []
+
+
+def broken(folder, change):
+    made = make_table()
+    made.save(folder)
+    change(folder, made)
+    return folder
+
+
+def rewrite(name, edit):
+    def change(folder, made):
+        frame = pd.read_parquet(folder / f"{name}.parquet")
+        edit(frame).to_parquet(folder / f"{name}.parquet")
+
+    return change
+
+
+def doubled(frame):
+    return frame.rename(index={"p1": "p0"})
+
+
+def both(*changes):
+    def change(folder, made):
+        for one in changes:
+            one(folder, made)
+
+    return change
+
+
+BROKEN = {
+    "an unknown expert": (
+        rewrite("cost_usd", lambda f: f.rename(columns={"mid": "stranger"})),
+        "cost_usd.parquet has experts that quality.parquet does not: ['stranger']",
+    ),
+    "a NaN column": (
+        rewrite("quality", lambda f: f.assign(mid=np.nan)),
+        "expert 'mid' has no measured quality",
+    ),
+    "one expert": (
+        both(*(rewrite(n, lambda f: f[["mid"]]) for n in ("quality", "cost_usd", "out_tokens"))),
+        "at least 2 experts",
+    ),
+    "a doubled id": (
+        both(*(rewrite(n, doubled) for n in ("quality", "prompts"))),
+        "prompt id 'p0' is used twice",
+    ),
+    "three prompts": (
+        both(
+            *(
+                rewrite(n, lambda f: f.iloc[:3])
+                for n in ("quality", "prompts", "cost_usd", "out_tokens")
+            )
+        ),
+        "at least 30 prompts, here are 3",
+    ),
+    "a quality above 1": (rewrite("quality", lambda f: f * 2), "outside 0..1"),
+    "a negative quality": (rewrite("quality", lambda f: f - 0.5), "outside 0..1"),
+    "text for quality": (rewrite("quality", lambda f: f.astype(str)), "is not a number"),
+    "no prompt column": (
+        rewrite("prompts", lambda f: f.drop(columns="prompt")),
+        "no column prompt",
+    ),
+    "bytes that are no table": (
+        lambda folder, made: (folder / "quality.parquet").write_bytes(b"nonsense"),
+        "not a Parquet file",
+    ),
+    "no JSON": (lambda folder, made: (folder / "meta.json").write_text("{"), "is not JSON"),
+    "no folder": (lambda folder, made: shutil.rmtree(folder), "prompts.parquet is missing"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("verb", ["evaluate", "train"])
+def test_a_bad_table_gets_one_line_and_exit_status_2(tmp_path, case, verb, monkeypatch, capsys):
+    change, words = BROKEN[case]
+    folder = broken(tmp_path / "table", change)
+    monkeypatch.setattr(
+        sys, "argv", ["pointsman", verb, "--table", str(folder), "--out", str(tmp_path / "out")]
+    )
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("pointsman: ") and words in line and str(folder) in line
+    assert not (tmp_path / "out").exists()
+
+
+@given(prompts=st.integers(30, 200), seed=st.integers(0, 99))
+def test_a_split_is_disjoint_complete_stratified_and_seeded(prompts, seed):
+    made = make_table(prompts)
+    parts = split_prompts(made, seed)
+    assert sorted(i for part in parts for i in part) == sorted(made.prompts.index)
+    for part, share in zip(parts, (0.6, 0.1, 0.3), strict=True):
+        counts = made.prompts.loc[part, "task"].value_counts()
+        for task, total in made.prompts["task"].value_counts().items():
+            assert abs(counts.get(task, 0) - share * total) <= 1
+    for part, again in zip(parts, split_prompts(made, seed), strict=True):
+        assert list(part) == list(again)
+
+
+def test_prompts_of_one_text_are_never_on_two_sides(table):
+    table.prompts["prompt"] = [f"text {i % 100}" for i in range(300)]
+    sides = [set(table.prompts.loc[part, "prompt"]) for part in split_prompts(table, 1)]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+
+
+def test_a_third_of_the_experts_is_unseen():
+    made = make_table(60, experts=[f"e{i}" for i in range(9)])
+    seen, unseen = split_experts(made, 0)
+    assert len(seen) == 6 and len(unseen) == 3 and not set(seen) & set(unseen)
+    assert split_experts(made, 0) == (seen, unseen) != split_experts(made, 1)
+    with pytest.raises(TableError, match="holds out a third"):
+        split_experts(make_table(60), 0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from serve.errors import ArtifactError
 from serve.routing import artifact
 from serve.routing.constant import ConstantPredictor
+from serve.routing.guard import Guard
 from serve.routing.knn import KnnPredictor
 
 
@@ -20,7 +21,12 @@ def knn():
     return KnnPredictor(["a", "b"], vectors, quality, quality * 100, k=3, shrinkage=1.5)
 
 
-def save(folder, predictor=None):
+def guard():
+    two = np.array([0.4, 0.6], dtype=np.float32)
+    return Guard(two, two, two, 0.9, 20, two, two, two)
+
+
+def save(folder, predictor=None, guard=None):
     return artifact.save(
         folder,
         predictor or knn(),
@@ -29,6 +35,7 @@ def save(folder, predictor=None):
         dimension=4,
         table="0123456789ab",
         trained={"prompts": 20},
+        guard=guard,
     )
 
 
@@ -77,8 +84,8 @@ def test_a_missing_file_is_named(tmp_path, file):
 def test_another_schema_is_refused(tmp_path):
     save(tmp_path)
     manifest = json.loads((tmp_path / artifact.MANIFEST).read_text())
-    (tmp_path / artifact.MANIFEST).write_text(json.dumps(manifest | {"schema": 2}))
-    with pytest.raises(ArtifactError, match="schema must be 1"):
+    (tmp_path / artifact.MANIFEST).write_text(json.dumps(manifest | {"schema": 1}))
+    with pytest.raises(ArtifactError, match="schema must be 2"):
         artifact.load(tmp_path)
 
 
@@ -89,3 +96,11 @@ def test_other_experts_and_other_encoders_are_refused(tmp_path):
         loaded.require(experts=["a", "c"], encoder="enc/1", where="x")
     with pytest.raises(ArtifactError, match="trained on encoder enc/1"):
         loaded.require(experts=["a", "b"], encoder="enc/2", where="x")
+
+
+def test_the_guard_is_kept_with_the_router(tmp_path):
+    assert save(tmp_path / "plain").guard is None
+    kept = save(tmp_path / "guarded", guard=guard()).guard
+    assert kept.confidence == 0.9 and kept.prompts == 20
+    for name, array in guard().arrays().items():
+        np.testing.assert_array_equal(kept.arrays()[name], array)

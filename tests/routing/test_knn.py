@@ -65,3 +65,29 @@ def test_a_batch_predicts_what_each_prompt_alone_does():
     knn, prompts = predictor(rng), unit_rows(rng, 9)
     alone = np.concatenate([knn.predict(prompts[i : i + 1]).quality for i in range(9)])
     np.testing.assert_allclose(knn.predict(prompts).quality, alone, rtol=1e-6)
+
+
+def test_an_expert_is_judged_by_prompts_it_was_measured_on():
+    """A neighbour without a measurement does not take the place of one that has it."""
+    vectors = np.eye(3, dtype=np.float32)
+    quality = np.array([[0.1, np.nan], [0.2, 0.9], [0.3, 0.8]], dtype=np.float32)
+    knn = KnnPredictor(["a", "b"], vectors, quality, np.ones_like(quality), k=1, shrinkage=0)
+    predicted = knn.predict(np.array([[0.9, 0.4, 0.1]], dtype=np.float32)).quality[0]
+    np.testing.assert_allclose(predicted, [0.1, 0.9], rtol=1e-6)
+
+
+def test_a_new_expert_is_judged_by_its_own_prompts_and_changes_no_other():
+    rng = np.random.default_rng(2)
+    knn, prompts, probes = predictor(rng), unit_rows(rng, 5), unit_rows(rng, 20)
+    quality, tokens = rng.random(20, dtype=np.float32), np.full(20, 7, np.float32)
+    grown = knn.add_expert("new", probes, quality, tokens)
+    alone = KnnPredictor(["new"], probes, quality[:, None], tokens[:, None], k=5, shrinkage=2.0)
+    np.testing.assert_allclose(
+        grown.predict(prompts).quality,
+        np.hstack([knn.predict(prompts).quality, alone.predict(prompts).quality]),
+        rtol=1e-5,
+    )
+    only = grown.keep(["new"])
+    np.testing.assert_allclose(
+        only.predict(prompts).quality, alone.predict(prompts).quality, rtol=1e-5
+    )

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.protocol import Expert, Prediction, Query
+from serve.routing.guard import Guard
+from serve.routing.objective import LinearCost
 from serve.routing.pipeline import RoutingPipeline
 from tests.conftest import FakeEncoder
 
@@ -20,8 +22,22 @@ class ToyPredictor:
         return Prediction(quality, np.full_like(quality, 100.0))
 
 
-def pipeline(encoder, pool, lam=0.0):
-    return RoutingPipeline(encoder, ToyPredictor(), pool, router="toy@1", lam=lam)
+def pipeline(encoder, pool, lam=0.0, guard=None, predictor=None):
+    return RoutingPipeline(
+        encoder,
+        predictor or ToyPredictor(),
+        pool,
+        router="toy@1",
+        objective=LinearCost(lam),
+        guard=guard,
+    )
+
+
+def guard(lower):
+    """Trusts the router where `lower` is above zero; its constant prefers `small`."""
+    two = np.array([0.2, 0.7], dtype=np.float32)  # columns large, small
+    lam = np.array([0.0, 1.0], dtype=np.float32)
+    return Guard(lam, lam, np.full(2, lower, np.float32), 0.9, 100, two, two * 100, two)
 
 
 def test_a_batch_is_one_pass_and_keeps_the_order(fake_encoder, pool):
@@ -47,3 +63,31 @@ def test_the_clients_own_limit_caps_the_predicted_cost(fake_encoder, pool):
     limit = {c.expert: c.cost_usd for c in capped.candidates}
     assert cost["large"] == pytest.approx((10 + 100) / 1e6)
     assert limit["large"] == pytest.approx((10 + 20) / 1e6)
+
+
+def test_where_the_guard_does_not_trust_the_router_the_constant_decides(fake_encoder, pool):
+    queries = [Query(f"question {i}", 5) for i in range(20)]
+    decisions = pipeline(fake_encoder, pool, guard=guard(-0.01)).decide(queries)
+    assert {d.pick.expert for d in decisions} == {"small"}
+    assert all(d.guarded for d in decisions)
+    assert decisions[0].pick.quality == pytest.approx(0.7)
+
+
+def test_where_it_does_the_router_decides(fake_encoder, pool):
+    queries = [Query(f"question {i}", 5) for i in range(20)]
+    trusted = pipeline(fake_encoder, pool, guard=guard(0.01)).decide(queries)
+    plain = pipeline(fake_encoder, pool).decide(queries)
+    assert trusted == plain
+
+
+def test_a_prompt_unlike_any_the_router_knows_goes_to_the_constant(fake_encoder, pool):
+    class Wary(ToyPredictor):
+        def predict(self, vectors):
+            said = super().predict(vectors)
+            novelty = np.arange(len(vectors), dtype=np.float32) / (len(vectors) - 1)
+            return Prediction(said.quality, said.output_tokens, novelty)
+
+    queries = [Query(f"question {i}", 5) for i in range(10)]
+    made = pipeline(fake_encoder, pool, guard=guard(0.01), predictor=Wary()).decide(queries)
+    assert [d.guarded for d in made] == [False] * 9 + [True]
+    assert made[-1].pick.expert == "small" and made[-1].novelty == 1

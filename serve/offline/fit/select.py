@@ -1,0 +1,31 @@
+"""How hyper-parameters are compared: the Area of the deferral curve on validation prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serve.offline.fit.data import TrainingSet
+from serve.offline.metrics import Curve, area, curve_of, lambdas, picks_at
+from serve.protocol import Doubles, Prediction
+
+SWEEP = 60
+"""Lambdas of a sweep that only ranks: enough to tell two settings apart."""
+
+
+def validated_area(prediction: Prediction, held: TrainingSet) -> float:
+    """Area that `prediction` earns on the prompts it was made for; unmeasured answers earn 0."""
+    return area(validated_curve(prediction, held), held.cost)
+
+
+def validated_curve(prediction: Prediction, held: TrainingSet, points: int = SWEEP) -> Curve:
+    """The deferral curve of `prediction` on the prompts it was made for."""
+    lam = lambdas(held.cost, points)
+    cost = expected_cost(held)
+    predicted = prediction.quality.astype(np.float64)
+    picks = [picks_at(predicted, cost, value) for value in lam]
+    return curve_of(picks, lam, np.nan_to_num(held.quality.astype(np.float64)), held.cost)
+
+
+def expected_cost(data: TrainingSet) -> Doubles:
+    """(N, E) each expert's mean cost: UniRoute's c(h), the same for every prompt."""
+    return np.broadcast_to(data.cost.mean(axis=0), data.cost.shape)

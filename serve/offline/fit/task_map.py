@@ -1,0 +1,69 @@
+"""Fits the task map: a logistic regression that recognises the tasks the training table names.
+
+Ours. UniRoute finds its clusters without labels; a table made of several tasks already names the
+clusters that experts differ in, and recognising them takes fewer prompts than finding them.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
+from serve.offline.fit.select import validated_area
+from serve.routing.clusters import TaskMapPredictor
+from serve.routing.psi import cluster_means
+
+PENALTIES = (10.0, 30.0, 100.0)
+"""Inverse strengths of the regression's penalty; our default."""
+
+STRENGTH = 3.0
+"""Pseudo-count of an expert's overall mean in a task; our default."""
+
+MAX_TASKS = 64
+"""Rarer tasks share one class: a class needs prompts, and the regression's cost grows with them."""
+
+
+def fit_task_map(data: TrainingSet, *, seed: int) -> Fitted:
+    """The penalty of best Area on the validation prompts; `seed` is unused."""
+    train, held = data.train, data.held
+    tried = {penalty: task_map(train, penalty) for penalty in PENALTIES}
+    areas = {p: validated_area(m.predict(held.vectors), held) for p, m in tried.items()}
+    best = max(areas, key=lambda penalty: areas[penalty])
+    return fitted_on_train(tried[best], data, {"penalty": best})
+
+
+def task_map(train: TrainingSet, penalty: float, strength: float = STRENGTH) -> TaskMapPredictor:
+    """A predictor with one cluster a task."""
+    theta, bias = _recognise(train, penalty)
+    blank = np.zeros((len(bias), 0), dtype=np.float32)
+    phi = TaskMapPredictor((), blank, blank, strength, theta, bias).phi(train.vectors)
+    return TaskMapPredictor(
+        train.experts,
+        cluster_means(phi, train.quality, strength),
+        cluster_means(phi, train.output_tokens, strength),
+        strength,
+        theta,
+        bias,
+    )
+
+
+def _recognise(train: TrainingSet, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """(D, K) and (K,) of softmax(v . theta + bias); one class needs no regression."""
+    names, counts = np.unique(train.tasks, return_counts=True)
+    common = names[np.argsort(-counts, kind="stable")][:MAX_TASKS]
+    labels = np.where(np.isin(train.tasks, common), train.tasks, "other tasks")
+    if len(np.unique(labels)) == 1:
+        return np.zeros((train.vectors.shape[1], 1), np.float32), np.zeros(1, np.float32)
+    with warnings.catch_warnings():
+        # The last digits of a regularised regression do not change a pick.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fit = LogisticRegression(C=penalty, max_iter=60, tol=1e-3).fit(train.vectors, labels)
+    weights, bias = fit.coef_, fit.intercept_
+    if len(fit.classes_) == 2:
+        # scikit-learn keeps one row for two classes.
+        weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return weights.T.astype(np.float32), bias.astype(np.float32)

@@ -1,0 +1,105 @@
+"""The ridge router: quality and answer length as regularised linear functions of the vector.
+
+The plainest head there is; RELATED.md-like comparisons of the field find that it keeps up with the
+fancy ones. It is RouterBench's (arXiv 2403.12031) linear baseline in spirit, in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from serve.protocol import Floats, Prediction
+from serve.routing.psi import columns
+
+
+@dataclass(frozen=True, eq=False)
+class RidgePredictor:
+    """mean + (v - centre) . weights, for quality and for output tokens.
+
+    Attributes:
+        experts: E ids.
+        centre: (D,) mean training vector.
+        weights: (D, E).
+        mean: (E,) mean quality.
+        weights_tokens: (D, E).
+        mean_tokens: (E,) mean answer length.
+        alpha: penalty on the squared weights, for a new expert too.
+    """
+
+    kind: ClassVar[str] = "ridge"
+    experts: tuple[str, ...]
+    centre: Floats
+    weights: Floats
+    mean: Floats
+    weights_tokens: Floats
+    mean_tokens: Floats
+    alpha: float
+
+    def predict(self, vectors: Floats) -> Prediction:
+        """(B, D) -> (B, E)."""
+        return Prediction(
+            vectors @ self.weights + (self.mean - self.centre @ self.weights),
+            vectors @ self.weights_tokens + (self.mean_tokens - self.centre @ self.weights_tokens),
+        )
+
+    def add_expert(
+        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+    ) -> Self:
+        """One more column, by the same penalty on the prompts the expert was measured on."""
+        offset = vectors - self.centre
+        gram = offset @ offset.T + self.alpha * np.eye(len(vectors), dtype=np.float32)
+        values = np.stack([quality, output_tokens], axis=1).astype(np.float64)
+        mean = values.mean(axis=0)
+        weights = offset.T @ np.linalg.solve(gram.astype(np.float64), values - mean)
+        return replace(
+            self,
+            experts=(*self.experts, expert),
+            weights=_append(self.weights, weights[:, :1]),
+            mean=np.append(self.mean, np.float32(mean[0])),
+            weights_tokens=_append(self.weights_tokens, weights[:, 1:]),
+            mean_tokens=np.append(self.mean_tokens, np.float32(mean[1])),
+        )
+
+    def keep(self, experts: Sequence[str]) -> Self:
+        """Those columns."""
+        at = columns(self.experts, tuple(experts))
+        return replace(
+            self,
+            experts=tuple(experts),
+            weights=self.weights[:, at],
+            mean=self.mean[at],
+            weights_tokens=self.weights_tokens[:, at],
+            mean_tokens=self.mean_tokens[at],
+        )
+
+    def arrays(self) -> dict[str, Floats]:
+        """What an artifact keeps as tensors."""
+        names = ("centre", "weights", "mean", "weights_tokens", "mean_tokens")
+        return {name: vars(self)[name] for name in names}
+
+    def params(self) -> dict[str, Any]:
+        """What an artifact keeps as numbers."""
+        return {"alpha": self.alpha}
+
+    @classmethod
+    def restore(
+        cls, experts: Sequence[str], arrays: Mapping[str, Floats], params: Mapping[str, Any]
+    ) -> Self:
+        """The inverse of arrays() and params(); KeyError where one is missing."""
+        return cls(
+            tuple(experts),
+            arrays["centre"],
+            arrays["weights"],
+            arrays["mean"],
+            arrays["weights_tokens"],
+            arrays["mean_tokens"],
+            float(params["alpha"]),
+        )
+
+
+def _append(weights: Floats, column: Floats) -> Floats:
+    return np.hstack([weights, column.astype(np.float32)])

@@ -1,0 +1,73 @@
+"""The BERT fit on a tiny random model: end to end, killed and resumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from serve.offline.fit import bert
+from serve.offline.fit.bert import fit_bert
+from serve.offline.trial import split_trial
+from tests.offline.conftest import TASKS, FakeTaskEncoder, make_table
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TASKS]
+    (folder / "vocab.txt").write_text(
+        "\n".join([*words, *map(str, range(10)), *(f"##{i}" for i in range(10))])
+    )
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = make_table(240)
+    return split_trial("made", made, FakeTaskEncoder().encode(made.texts), 0)
+
+
+def test_it_brings_its_own_encoder_and_learns(trial, model, monkeypatch):
+    # A random model has everything to learn; a pretrained one is fine-tuned at 2e-5.
+    monkeypatch.setattr(bert, "RATE", 3e-3)
+    fitted = fit_bert(trial.data, seed=0, folder=model, epochs=12)
+    vectors = fitted.encoder.encode(trial.test.texts)
+    picks = fitted.predictor.predict(vectors).quality.argmax(axis=1)
+    best = trial.test.quality.mean(axis=0).max()
+    assert trial.test.quality[np.arange(len(picks)), picks].mean() > best
+    assert fitted.encoder.dimension == 48
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(trial, model, monkeypatch, tmp_path):
+    whole = fit_bert(trial.data, seed=0, folder=model, epochs=2).predictor.arrays()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "again"))
+    monkeypatch.setattr(bert, "CHECKPOINT_S", 0.0)
+    calls = iter(range(1000))
+    real = bert.pooled
+
+    def killed(*arguments):
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(bert, "pooled", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit_bert(trial.data, seed=0, folder=model, epochs=2)
+    resumed = fit_bert(trial.data, seed=0, folder=model, epochs=2).predictor.arrays()
+    for name, array in whole.items():
+        np.testing.assert_allclose(array, resumed[name], atol=1e-6)
+    assert next(calls) < 30  # the steps before the kill were not done again
