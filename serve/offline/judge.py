@@ -65,10 +65,11 @@ def judge(
     at = _operating_point(trial, fitted, guard, lam, best)
     curve = curve_of(picks, lam, quality, cost)
     ran_quality, ran_cost = curve.quality[at], curve.cost[at]
+    # Summed as the curve sums its picks: a constant's ratio to itself is 1 to the last bit.
+    single_cost = cost[:, best].mean()
     if guard is not None:
         # The guard's own last resort is a point of what can be served, too.
-        curve = _with_constant(curve, quality[:, best].mean(), cost[:, best].mean())
-    means = cost.mean(axis=0)
+        curve = _with_constant(curve, quality[:, best].mean(), single_cost)
     pair = _pair(trial, prediction) if quality.shape[1] == 2 else None
     mae, mae_mean = _token_errors(trial, prediction)
     single = float(quality[:, best].mean())
@@ -81,7 +82,7 @@ def judge(
         area=area(curve, cost),
         area50=area50(curve, cost),
         gain=float(ran_quality - single),
-        cost_ratio=float(ran_cost / means[best]) if means[best] > 0 else 1.0,
+        cost_ratio=float(ran_cost / single_cost) if single_cost > 0 else 1.0,
         hindsight_gain=float(curve.quality.max() - quality.mean(axis=0).max()),
         best_single=single,
         oracle=float(quality.max(axis=1).mean()),
@@ -96,6 +97,7 @@ def judge(
         tokens_mae_mean=mae_mean,
         ece=calibration_error(prediction.quality, quality),
     )
+    means = cost.mean(axis=0)
     budgets = np.linspace(means.min(), means.max(), BUDGETS)
     return Verdict(row, reached(curve, np.maximum(budgets, curve.cost.min())))
 

@@ -57,8 +57,8 @@ def plot(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, title="router")
     with mpl.rc_context({"svg.hashsalt": "pointsman"}):
-        figure.savefig(stem.with_suffix(".png"), dpi=150)
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(f"{stem}.png", dpi=150)
+        figure.savefig(f"{stem}.svg", metadata={"Date": None})
 
 
 def _experts(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
