@@ -1,7 +1,7 @@
 """`pointsman evaluate`: routers on routing tables, over seeds, under one or both protocols.
 
-Writes to a folder: results.json (one row per table, protocol, router and seed), results.md, and a
-deferral-curve plot per table and protocol, as PNG and SVG.
+Writes to a folder: results.json (one row per table, protocol, router and seed), results.md, and per
+table and protocol a plot of the deferral curves and one of the calibration, as PNG and SVG.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from serve.offline.fit.registry import Router, parse_router
 from serve.offline.guard import calibrate
 from serve.offline.judge import Verdict, judge
 from serve.offline.metrics import BUDGETS
-from serve.offline.plots import plot
-from serve.offline.results import Row, average, markdown, write_json
+from serve.offline.plots import plot, plot_reliability
+from serve.offline.reliability import together
+from serve.offline.report import markdown
+from serve.offline.results import Line, Reliable, average, write_json
 from serve.offline.table import RoutingTable
 from serve.offline.trial import Trial, split_trial, split_unseen
 from serve.offline.unseen import fit_seen, for_unseen
@@ -74,19 +76,15 @@ def evaluate(
             raise SettingsError(f"router {name!r}: `:{FULL}` belongs to {UNSEEN} alone")
     loaded = [_load(folder) for folder in folders]
     reader = encoder()
-    rows: list[Row] = []
-    reached: dict[tuple[str, str, str], list[Doubles]] = defaultdict(list)
+    verdicts: list[Verdict] = []
     tables = [_read(*entry, reader) for entry in loaded]
     total = len(tables) * len(protocols) * seeds * len(routers)
     with tqdm(total=total, desc="Judging", unit="fit") as bar:
         for table in tables:
             for protocol in protocols:
-                for verdict in _verdicts(table, protocol, routers, seeds, bar):
-                    rows.append(verdict.row)
-                    key = (table.name, protocol, verdict.row.router)
-                    reached[key].append(verdict.reached)
+                verdicts += _verdicts(table, protocol, routers, seeds, bar)
     notes = [f"{table.name}: {note}" for table in tables for note in table.notes]
-    return _write(out, rows, reached, tables, notes)
+    return _write(out, verdicts, tables, notes)
 
 
 def _load(folder: Path) -> tuple[str, RoutingTable]:
@@ -153,28 +151,38 @@ def _plain(name: str) -> str:
 
 
 def _write(
-    out: Path,
-    rows: list[Row],
-    reached: dict[tuple[str, str, str], list[Doubles]],
-    tables: Sequence[Table],
-    notes: list[str],
+    out: Path, verdicts: Sequence[Verdict], tables: Sequence[Table], notes: Sequence[str]
 ) -> str:
     out.mkdir(parents=True, exist_ok=True)
-    lines = [
-        average(key, _budgets(table), curves)
-        for table in tables
-        for key, curves in reached.items()
-        if key[0] == table.name
-    ]
-    write_json(rows, lines, notes, out / "results.json")
+    groups: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        row = verdict.row
+        groups[row.table, row.protocol, row.router].append(verdict)
+    lines, reliable = [], []
     for table in tables:
-        for protocol in dict.fromkeys(line.protocol for line in lines):
-            ours = [n for n in lines if (n.table, n.protocol) == (table.name, protocol)]
-            title = f"{table.name}, {protocol}: mean and 95 % interval of {ours[0].seeds} seeds"
-            plot(ours, _singles(table), title, out / f"{table.name}.{protocol}")
+        for key, ours in groups.items():
+            if key[0] == table.name:
+                lines.append(average(key, _budgets(table), [v.reached for v in ours]))
+                bins = together([v.reliability for v in ours])
+                reliable.append(Reliable(*key, *bins.means()))
+    rows = [verdict.row for verdict in verdicts]
+    write_json(rows, lines, reliable, notes, out / "results.json")
+    for table in tables:
+        _plots(out, table, lines, reliable)
     report = markdown(rows)
     (out / "results.md").write_text(report)
     return report
+
+
+def _plots(out: Path, table: Table, lines: Sequence[Line], reliable: Sequence[Reliable]) -> None:
+    for protocol in dict.fromkeys(line.protocol for line in lines):
+        ours = [n for n in lines if (n.table, n.protocol) == (table.name, protocol)]
+        bins = [n for n in reliable if (n.table, n.protocol) == (table.name, protocol)]
+        stem = f"{table.name}.{protocol}"
+        title = f"{table.name}, {protocol}: "
+        seeds = f"mean and 95 % interval of {ours[0].seeds} seeds"
+        plot(ours, _singles(table), title + seeds, out / stem)
+        plot_reliability(bins, title + "calibration on test prompts", out / f"{stem}.calibration")
 
 
 def _budgets(table: Table) -> Doubles:

@@ -26,12 +26,11 @@ from serve.offline.metrics import (
     qnc,
     reached,
 )
+from serve.offline.reliability import Reliability, reliability
 from serve.offline.results import Row
 from serve.offline.trial import Trial
 from serve.protocol import Doubles, Prediction
 from serve.routing.guard import Guard
-
-BINS = 10
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,12 @@ class Verdict:
         row: its figures.
         reached: (200,) best quality within budgets from the cheapest expert's cost to the
             priciest one's.
+        reliability: of its predictions.
     """
 
     row: Row
     reached: Doubles
+    reliability: Reliability
 
 
 def judge(
@@ -72,6 +73,7 @@ def judge(
         curve = _with_constant(curve, quality[:, best].mean(), single_cost)
     pair = _pair(trial, prediction) if quality.shape[1] == 2 else None
     mae, mae_mean = _token_errors(trial, prediction)
+    reliable = reliability(prediction.quality, quality)
     single = float(quality[:, best].mean())
     row = Row(
         table=trial.table,
@@ -87,6 +89,7 @@ def judge(
         best_single=single,
         oracle=float(quality.max(axis=1).mean()),
         random=float(quality.mean()),
+        zero_area=_zero_area(trial, lam),
         aiq=aiq(curve, cost),
         accuracy=float(ran_quality),
         cpt=cpt(*pair) if pair else None,
@@ -95,28 +98,17 @@ def judge(
         guard_share=float(np.mean([not guard.trusts(v) for v in lam])) if guard else 0.0,
         tokens_mae=mae,
         tokens_mae_mean=mae_mean,
-        ece=calibration_error(prediction.quality, quality),
+        ece=reliable.error,
     )
     means = cost.mean(axis=0)
     budgets = np.linspace(means.min(), means.max(), BUDGETS)
-    return Verdict(row, reached(curve, np.maximum(budgets, curve.cost.min())))
+    return Verdict(row, reached(curve, np.maximum(budgets, curve.cost.min())), reliable)
 
 
 def best_single(data: TrainingSet) -> int:
     """Column of the expert with the highest mean quality; of equals the cheapest."""
     means = np.nanmean(data.quality.astype(np.float64), axis=0)
     return int(np.lexsort((data.cost.mean(axis=0), -means))[0])
-
-
-def calibration_error(predicted: np.ndarray, quality: Doubles) -> float:
-    """Expected calibration error over ten bins of predicted quality, every expert's together."""
-    said, true = predicted.ravel().astype(np.float64), quality.ravel()
-    bins = np.clip((said * BINS).astype(int), 0, BINS - 1)
-    gaps = [
-        np.abs(said[bins == b].mean() - true[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
-    ]
-    return float(np.sum(gaps))
 
 
 def _operating_point(
@@ -128,6 +120,15 @@ def _operating_point(
     quality = np.nan_to_num(held.quality.astype(np.float64))
     confidence = guard.confidence if guard else 0.5
     return operating_lambda(sweep, lam, quality, costs.measured, best, confidence)
+
+
+def _zero_area(trial: Trial, lam: Doubles) -> float:
+    """Of one expert for all prompts at each lambda, by means of what was measured before test."""
+    quality = np.nanmean(trial.data.quality.astype(np.float64), axis=0)
+    means = trial.costs.measured.mean(axis=0)
+    cost = trial.test_costs.measured
+    sweep = [np.full(len(cost), (quality - value * means).argmax()) for value in lam]
+    return area(curve_of(sweep, lam, trial.test.quality.astype(np.float64), cost), cost)
 
 
 def _with_constant(curve: Curve, quality: float, cost: float) -> Curve:

@@ -1,4 +1,4 @@
-"""Deferral curves as pictures: what a budget buys, with every router beside the constants."""
+"""Pictures: what a budget buys, every router beside the constants; and calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from serve.offline.metrics import hull
-from serve.offline.results import DEFAULT, Line
+from serve.offline.results import DEFAULT, Line, Reliable
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#5B5B5B")
 """Okabe and Ito's, which the colour-blind tell apart; the default router takes the first."""
@@ -50,12 +50,41 @@ def plot(
         [float(line.quality.min()) for line in lines] + [max(q for _, q in points.values())]
     )
     axes.set_ylim(bottom=lowest - 0.02)
-    axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("budget: mean cost of 1000 answers, US dollars")
     axes.set_ylabel("mean quality of the answers on test prompts")
+    _finish(axes, title)
+    _save(figure, stem)
+
+
+def plot_reliability(lines: Sequence[Reliable], title: str, stem: Path) -> None:
+    """Write stem.png and stem.svg: predicted against measured quality, a dot's size its share.
+
+    Args:
+        lines: one a router, of one table and protocol.
+        title: above the picture.
+        stem: path without a suffix.
+    """
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], "--", color="#999999", lw=1.2, label="as predicted")
+    names = sorted((line.router for line in lines), key=lambda name: name != DEFAULT)
+    for line in sorted(lines, key=lambda line: line.router == DEFAULT):
+        colour = COLOURS[names.index(line.router) % len(COLOURS)]
+        axes.plot(line.predicted, line.measured, color=colour, lw=1.2, label=line.router)
+        axes.scatter(line.predicted, line.measured, s=12 + 300 * line.share, color=colour, lw=0)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted quality", ylabel="measured quality")
+    _finish(axes, title)
+    _save(figure, stem)
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=11)
     axes.grid(color="#e5e5e5", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, title="router")
+
+
+def _save(figure: Figure, stem: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "pointsman"}):
         figure.savefig(f"{stem}.png", dpi=150)
         figure.savefig(f"{stem}.svg", metadata={"Date": None})

@@ -16,7 +16,7 @@ from serve.config import (
     Price,
     RouterSettings,
 )
-from serve.offline.evaluate import evaluate
+from serve.offline.score import score
 from serve.settings_file import read_config, settings_of
 
 
@@ -31,7 +31,7 @@ def numbers(line: str) -> list[float]:
 def test_the_results_table_is_what_make_results_prints(repository, monkeypatch):
     monkeypatch.chdir(repository)
     file = repository / "deployments/local.yaml"
-    printed = evaluate(repository / "deployments/local/table", settings_of(read_config(file), file))
+    printed = score(repository / "deployments/local/table", settings_of(read_config(file), file))
     readme = (repository / "README.md").read_text()
     kept = section(readme, "<!-- results -->", "<!-- /results -->").strip().splitlines()
     assert len(kept) == len(printed.splitlines())

@@ -105,15 +105,15 @@ DATA = Path(os.environ.get("POINTSMAN_DATA", "../shared/data"))
     not (DATA / "llmrouter_9").is_dir(), reason=f"no real routing tables at {DATA}: POINTSMAN_DATA"
 )
 def test_on_a_real_table_the_default_router_beats_every_constant(tmp_path, repository):
-    """LLMRouter's table, a quarter of its prompts, so that reading them takes a minute."""
+    """LLMRouter's table, an eighth of its prompts, so that reading them takes half a minute."""
     from serve import weights
     from serve.config import MINILM
     from serve.encoding.transformer import TransformerEncoder
 
     whole = RoutingTable.load(DATA / "llmrouter_9")
-    whole.rows(whole.prompts.index[::4]).save(tmp_path / "llmrouter_quarter")
+    whole.rows(whole.prompts.index[::8]).save(tmp_path / "llmrouter_eighth")
     report = evaluate(
-        [tmp_path / "llmrouter_quarter"],
+        [tmp_path / "llmrouter_eighth"],
         ["default", "zero"],
         ["prompts"],
         seeds=3,

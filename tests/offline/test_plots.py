@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serve.offline.plots import plot
-from serve.offline.results import Line
+from serve.offline.plots import plot, plot_reliability
+from serve.offline.results import Line, Reliable
 
 
 def test_a_picture_is_written_twice_alike(tmp_path):
@@ -20,3 +20,10 @@ def test_a_picture_is_written_twice_alike(tmp_path):
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     text = (tmp_path / "a.svg").read_text()
     assert "<svg" in text and "budget" not in text.split("<svg")[0]
+
+
+def test_calibration_is_drawn(tmp_path):
+    bins = np.array([[0.2, 0.8], [0.25, 0.7], [0.4, 0.6]])
+    plot_reliability([Reliable("t", "prompts", "default", *bins)], "t", tmp_path / "t.calibration")
+    assert (tmp_path / "t.calibration.png").exists()
+    assert "<svg" in (tmp_path / "t.calibration.svg").read_text()

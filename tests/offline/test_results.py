@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from serve.offline.results import Row, average, interval, markdown, sign_test, write_json
+from serve.offline.results import Reliable, Row, average, interval, write_json
 
 CONTRACT = {
     *("table", "protocol", "router", "seed", "qnc", "area", "area50", "gain", "cost_ratio"),
@@ -28,6 +28,7 @@ def row(router="default", seed=0, area=0.8, gain=0.01, qnc=0.5, apgr=None):
         best_single=0.7,
         oracle=0.9,
         random=0.5,
+        zero_area=0.6,
         aiq=0.8,
         accuracy=0.71,
         cpt=apgr,
@@ -42,19 +43,21 @@ def row(router="default", seed=0, area=0.8, gain=0.01, qnc=0.5, apgr=None):
 
 def test_results_json_keeps_its_contract(tmp_path):
     line = average(("t", "prompts", "default"), np.arange(3.0), [np.ones(3), np.zeros(3)])
+    bins = Reliable("t", "prompts", "default", *np.array([[0.1], [0.2], [1.0]]))
     for name in ("a", "b"):
-        write_json([row(qnc=None), row(seed=1)], [line], ["a note"], tmp_path / name)
+        write_json([row(qnc=None), row(seed=1)], [line], [bins], ["a note"], tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     document = json.loads((tmp_path / "a").read_text())
     assert document["rows"][0].keys() >= CONTRACT
     assert document["rows"][0]["qnc"] is None and document["rows"][1]["qnc"] == 0.5
     assert document["curves"][0]["quality"] == [0.5, 0.5, 0.5]
+    assert document["reliability"][0]["measured"] == [0.2]
     assert document["notes"] == ["a note"]
 
 
 def test_nan_is_never_written(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_json([row(gain=float("nan"))], [], [], tmp_path / "x")
+        write_json([row(gain=float("nan"))], [], [], [], tmp_path / "x")
 
 
 def test_an_interval_by_hand():
@@ -62,19 +65,3 @@ def test_an_interval_by_hand():
     # s = 1, n = 3, t(.975, 2) = 4.303
     assert mean == 2 and half == pytest.approx(4.3027 / np.sqrt(3), rel=1e-3)
     assert interval([5.0]) == (5.0, 0.0)
-
-
-def test_a_sign_test_by_hand():
-    assert sign_test([2, 2, 2, 2, 1], [1, 1, 1, 1, 1]) == (4, 4, pytest.approx(0.125))
-    assert sign_test([1.0], [1.0]) == (0, 0, 1.0)
-
-
-def test_the_markdown_says_what_the_rows_do():
-    rows = [row(seed=s, gain=0.01 * s, area=0.8 + 0.01 * s) for s in range(3)]
-    rows += [row("knn", s, area=0.7, gain=-0.02, qnc=None if s else 0.6) for s in range(3)]
-    text = markdown(rows)
-    assert "best single expert 0.7000, random mixture 0.5000, oracle 0.9000" in text
-    assert "| default | 0.500 | 0.8100 |" in text and "| +1.00 ± 2.48 | +0.00 |" in text
-    assert "0.600 (2 of 3 never)" in text and "| -2.00 ± 0.00 |" in text
-    assert "default above knn on 3 of 3 seeds (p = 0.2)" in text
-    assert "CPT" not in text and "APGR" in markdown([row(apgr=0.6)])

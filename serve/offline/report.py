@@ -1,0 +1,113 @@
+"""The Markdown that `pointsman evaluate` prints, from the rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from serve.offline.results import DEFAULT, Row, interval
+
+
+def sign_test(first: Sequence[float], second: Sequence[float]) -> tuple[int, int, float]:
+    """Paired: how often first is above second, of how many untied pairs, and the two-sided p."""
+    untied = [(a, b) for a, b in zip(first, second, strict=True) if a != b]
+    above = sum(a > b for a, b in untied)
+    p = stats.binomtest(above, len(untied)).pvalue if untied else 1.0
+    return above, len(untied), float(p)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A section for each table and protocol, a line for each router, in the order first seen."""
+    sections = dict.fromkeys((row.table, row.protocol) for row in rows)
+    parts = [_section([r for r in rows if (r.table, r.protocol) == key], *key) for key in sections]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(rows: Sequence[Row], table: str, protocol: str) -> str:
+    names = list(dict.fromkeys(row.router for row in rows))
+    by_name = {name: [row for row in rows if row.router == name] for name in names}
+    first = by_name[names[0]]
+    single, random, zero, oracle = (
+        float(np.mean([vars(row)[key] for row in first]))
+        for key in ("best_single", "random", "zero_area", "oracle")
+    )
+    pair = first[0].apgr is not None
+    head = [
+        "router",
+        "QNC",
+        "Area",
+        "Area(50 %)",
+        "AIQ",
+        "gain, points",
+        "worst",
+        "cost",
+        "hindsight gain",
+        "ECE",
+    ]
+    head += ["CPT(50 %)", "APGR"] if pair else []
+    lines = [
+        f"**{table}, {protocol}** ({len(first)} seeds): best single expert {single:.4f}, random "
+        f"mixture {random:.4f}, oracle {oracle:.4f}; Area of ZeroRouter {zero:.4f}",
+        "",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
+        *(_line(name, by_name[name], pair) for name in names),
+    ]
+    tests = [_compared(by_name, other) for other in names if other != DEFAULT]
+    if DEFAULT in by_name and len(first) > 1 and tests:
+        lines += ["", "Area, paired sign test: " + "; ".join(tests) + "."]
+    if DEFAULT in by_name:
+        lines += ["", _aside(by_name[DEFAULT])]
+    return "\n".join(lines)
+
+
+def _line(name: str, rows: Sequence[Row], pair: bool) -> str:
+    gain, half = interval([100 * row.gain for row in rows])
+    cells = [
+        name,
+        _qnc(rows),
+        *(f"{np.mean([vars(row)[key] for row in rows]):.4f}" for key in ("area", "area50", "aiq")),
+        f"{gain:+.2f} ± {half:.2f}" if len(rows) > 1 else f"{gain:+.2f}",
+        f"{min(100 * row.gain for row in rows):+.2f}",
+        f"{np.mean([row.cost_ratio for row in rows]):.2f}",
+        f"{np.mean([100 * row.hindsight_gain for row in rows]):+.2f}",
+        f"{np.mean([row.ece for row in rows]):.3f}",
+    ]
+    if pair:
+        cells += [_mean([row.cpt for row in rows]), _mean([row.apgr for row in rows])]
+    return f"| {' | '.join(cells)} |"
+
+
+def _aside(rows: Sequence[Row]) -> str:
+    """How often the default router steps aside, and how well it knows an answer's length."""
+    said = f"The guard holds at {np.mean([row.guard_share for row in rows]):.0%} of cost levels."
+    lengths = [
+        (row.tokens_mae, row.tokens_mae_mean)
+        for row in rows
+        if row.tokens_mae is not None and row.tokens_mae_mean is not None
+    ]
+    if lengths:
+        ours, mean = np.mean(lengths, axis=0)
+        said += f" Answer lengths are off by {ours:.1f} tokens, by {mean:.1f} with the mean's."
+    return said
+
+
+def _qnc(rows: Sequence[Row]) -> str:
+    found = [row.qnc for row in rows if row.qnc is not None]
+    if not found:
+        return "never"
+    missed = f" ({len(rows) - len(found)} of {len(rows)} never)" if len(found) < len(rows) else ""
+    return f"{np.mean(found):.3f}{missed}"
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    found = [value for value in values if value is not None]
+    return f"{np.mean(found):.3f}" if found else "never"
+
+
+def _compared(by_name: dict[str, list[Row]], other: str) -> str:
+    ours, theirs = ([row.area for row in by_name[name]] for name in (DEFAULT, other))
+    above, untied, p = sign_test(ours, theirs)
+    return f"{DEFAULT} above {other} on {above} of {untied} seeds (p = {p:.1g})"

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from serve.offline.report import markdown, sign_test
+from tests.offline.test_results import row
+
+
+def test_a_sign_test_by_hand():
+    assert sign_test([2, 2, 2, 2, 1], [1, 1, 1, 1, 1]) == (4, 4, pytest.approx(0.125))
+    assert sign_test([1.0], [1.0]) == (0, 0, 1.0)
+
+
+def test_the_markdown_says_what_the_rows_do():
+    rows = [row(seed=s, gain=0.01 * s, area=0.8 + 0.01 * s) for s in range(3)]
+    rows += [row("knn", s, area=0.7, gain=-0.02, qnc=None if s else 0.6) for s in range(3)]
+    text = markdown(rows)
+    assert (
+        "best single expert 0.7000, random mixture 0.5000, oracle 0.9000; Area of ZeroRouter 0.6000"
+        in text
+    )
+    assert "| default | 0.500 | 0.8100 |" in text and "| +1.00 ± 2.48 | +0.00 |" in text
+    assert "0.600 (2 of 3 never)" in text and "| -2.00 ± 0.00 |" in text
+    assert "default above knn on 3 of 3 seeds (p = 0.2)" in text
+    assert "CPT" not in text and "APGR" in markdown([row(apgr=0.6)])
+    assert "The guard holds at 0% of cost levels." in text and "Answer lengths" not in text
+
+
+def test_answer_lengths_are_reported_where_they_are_known():
+    known = replace(row(), tokens_mae=40.0, tokens_mae_mean=50.0)
+    assert "off by 40.0 tokens, by 50.0 with the mean" in markdown([known])
