@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--router", action="append", metavar="NAME", help="default: default")
     evaluate.add_argument("--seeds", type=_positive, default=5)
     evaluate.add_argument("--protocol", action="append", choices=["prompts", "unseen-experts"])
+    evaluate.add_argument(
+        "--without", action="append", default=[], metavar="EXPERT", help="leave it out of the pool"
+    )
     evaluate.add_argument("--out", type=Path, required=True, help="folder of the results")
     evaluate.set_defaults(verb=_evaluate)
 
@@ -116,6 +119,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         arguments.router or ["default"],
         arguments.protocol or ["prompts"],
         seeds=arguments.seeds,
+        without=arguments.without,
         out=arguments.out,
         encoder=lambda: TransformerEncoder(weights.folder(MINILM)),
     )

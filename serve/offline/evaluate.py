@@ -56,6 +56,7 @@ def evaluate(
     seeds: int,
     out: Path,
     encoder: Callable[[], Encoder],
+    without: Sequence[str] = (),
 ) -> str:
     """Judge and write; the Markdown report.
 
@@ -66,6 +67,7 @@ def evaluate(
         seeds: splits 0 .. seeds - 1.
         out: folder of the results.
         encoder: loads the encoder; called after the tables are found in order.
+        without: experts to leave out of every pool that has them.
 
     Raises:
         TableError, SettingsError: a table or a name is not in order.
@@ -74,7 +76,10 @@ def evaluate(
         parse_router(_plain(name))
         if _plain(name) != name and set(protocols) != {UNSEEN}:
             raise SettingsError(f"router {name!r}: `:{FULL}` belongs to {UNSEEN} alone")
-    loaded = [_load(folder) for folder in folders]
+    loaded = [_load(folder, without) for folder in folders]
+    strangers = set(without).difference(*(left for *_, left in loaded))
+    if strangers:
+        raise SettingsError(f"--without {min(strangers)!r}: no table has that expert")
     reader = encoder()
     verdicts: list[Verdict] = []
     tables = [_read(*entry, reader) for entry in loaded]
@@ -87,18 +92,22 @@ def evaluate(
     return _write(out, verdicts, tables, notes)
 
 
-def _load(folder: Path) -> tuple[str, RoutingTable]:
+def _load(folder: Path, without: Sequence[str]) -> tuple[str, RoutingTable, list[str]]:
     table = RoutingTable.load(folder)
+    left = [expert for expert in table.experts if expert in without]
+    table = table.pool([expert for expert in table.experts if expert not in left])
     table.comparable(folder)  # refused now, not after other tables have been read for minutes
-    return folder.resolve().name, table
+    return folder.resolve().name, table, left
 
 
-def _read(name: str, table: RoutingTable, encoder: Encoder) -> Table:
+def _read(name: str, table: RoutingTable, left: list[str], encoder: Encoder) -> Table:
     """Vectors of every prompt with a text, so that the cache does not depend on the answers."""
     texts = table.rows(table.prompts.index[table.prompts["prompt"].notna()])
     vectors = embed(texts.texts, encoder)
     complete, notes = table.comparable()
     at = texts.prompts.index.get_indexer(complete.prompts.index)
+    if left:
+        notes = [f"left out as asked: {', '.join(left)}", *notes]
     return Table(name, complete, vectors[at], tuple(notes))
 
 

@@ -55,10 +55,10 @@ def _section(rows: Sequence[Row], table: str, protocol: str) -> str:
         "|---" * len(head) + "|",
         *(_line(name, by_name[name], pair) for name in names),
     ]
-    tests = [_compared(by_name, other) for other in names if other != DEFAULT]
-    if DEFAULT in by_name and len(first) > 1 and tests:
-        lines += ["", "Area, paired sign test: " + "; ".join(tests) + "."]
     if DEFAULT in by_name:
+        tests = [_compared(by_name, other) for other in names if other != DEFAULT]
+        if tests and len(first) > 1:
+            lines += ["", "Area, paired sign test: " + "; ".join(tests) + "."]
         lines += ["", _aside(by_name[DEFAULT])]
     return "\n".join(lines)
 

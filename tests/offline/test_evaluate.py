@@ -56,6 +56,26 @@ def test_a_seed_gives_the_same_bytes(folder, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_experts_are_left_out_where_asked_and_a_stranger_is_refused(folder, tmp_path):
+    def without(*experts):
+        out = tmp_path / "out"
+        evaluate(
+            [folder],
+            ["zero"],
+            ["prompts"],
+            seeds=1,
+            out=out,
+            encoder=FakeTaskEncoder,
+            without=experts,
+        )
+        return json.loads((out / "results.json").read_text())
+
+    assert without("e1")["notes"] == ["made: left out as asked: e1"]
+    assert without("e1")["rows"] != without("e1", "e4")["rows"]
+    with pytest.raises(SettingsError, match="'e9': no table has that expert"):
+        without("e1", "e9")
+
+
 def test_the_zero_router_gains_nothing_and_the_oracle_is_above_all(folder, tmp_path):
     _, results = run(folder, tmp_path / "out")
     for row in results["rows"]:

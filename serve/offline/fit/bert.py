@@ -81,7 +81,7 @@ def fit_bert(
 
     Args:
         data: texts and quality are read, vectors are not.
-        seed: of the head, the order and the dropout.
+        seed: of the head and the dropout.
         folder: a transformers model directory to start from; None: the packaged MiniLM.
         epochs: passes over the training prompts.
         temperature: of the soft labels.
