@@ -9,6 +9,8 @@ from scipy import stats
 
 from serve.offline.results import DEFAULT, Row, interval
 
+SIGNIFICANT = 0.05
+
 
 def sign_test(first: Sequence[float], second: Sequence[float]) -> tuple[int, int, float]:
     """Paired: how often first is above second, of how many untied pairs, and the two-sided p."""
@@ -19,10 +21,37 @@ def sign_test(first: Sequence[float], second: Sequence[float]) -> tuple[int, int
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A section for each table and protocol, a line for each router, in the order first seen."""
+    """A section for each table and protocol, after a summary for each protocol with many tables.
+
+    Tables and routers stand in the order in which they are first seen.
+    """
     sections = dict.fromkeys((row.table, row.protocol) for row in rows)
-    parts = [_section([r for r in rows if (r.table, r.protocol) == key], *key) for key in sections]
+    protocols = dict.fromkeys(protocol for _, protocol in sections)
+    parts = [
+        _summary([row for row in rows if row.protocol == protocol], protocol)
+        for protocol in protocols
+        if len([key for key in sections if key[1] == protocol]) > 1
+    ]
+    parts += [_section([r for r in rows if (r.table, r.protocol) == key], *key) for key in sections]
     return "\n\n".join(parts) + "\n"
+
+
+def _summary(rows: Sequence[Row], protocol: str) -> str:
+    tables = list(dict.fromkeys(row.table for row in rows))
+    lines = [
+        f"**All tables, {protocol}**: mean gain over the best single expert in points; mean Area",
+        "",
+        f"| router | {' | '.join(tables)} |",
+        "|---" * (len(tables) + 1) + "|",
+    ]
+    for router in dict.fromkeys(row.router for row in rows):
+        cells = []
+        for table in tables:
+            ours = [row for row in rows if (row.table, row.router) == (table, router)]
+            gain, area = np.mean([(100 * row.gain, row.area) for row in ours], axis=0)
+            cells.append(f"{gain:+.2f}; {area:.4f}")
+        lines.append(f"| {router} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _section(rows: Sequence[Row], table: str, protocol: str) -> str:
@@ -55,10 +84,9 @@ def _section(rows: Sequence[Row], table: str, protocol: str) -> str:
         "|---" * len(head) + "|",
         *(_line(name, by_name[name], pair) for name in names),
     ]
+    if len(names) > 1 and len(first) > 1:
+        lines += ["", *_wins(by_name)]
     if DEFAULT in by_name:
-        tests = [_compared(by_name, other) for other in names if other != DEFAULT]
-        if tests and len(first) > 1:
-            lines += ["", "Area, paired sign test: " + "; ".join(tests) + "."]
         lines += ["", _aside(by_name[DEFAULT])]
     return "\n".join(lines)
 
@@ -107,7 +135,19 @@ def _mean(values: Sequence[float | None]) -> str:
     return f"{np.mean(found):.3f}" if found else "never"
 
 
-def _compared(by_name: dict[str, list[Row]], other: str) -> str:
-    ours, theirs = ([row.area for row in by_name[name]] for name in (DEFAULT, other))
+def _wins(by_name: dict[str, list[Row]]) -> list[str]:
+    """On how many seeds the router of a row has more Area than that of a column."""
+    areas = {name: [row.area for row in rows] for name, rows in by_name.items()}
+    lines = [
+        f"| more Area than: seeds of those not tied | {' | '.join(areas)} |",
+        "|---" * (len(areas) + 1) + "|",
+    ]
+    for name, ours in areas.items():
+        cells = ["" if name == other else _won(ours, areas[other]) for other in areas]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, "", f"\\* in a two-sided sign test p < {SIGNIFICANT}."]
+
+
+def _won(ours: Sequence[float], theirs: Sequence[float]) -> str:
     above, untied, p = sign_test(ours, theirs)
-    return f"{DEFAULT} above {other} on {above} of {untied} seeds (p = {p:.1g})"
+    return f"{above} of {untied}" + (" \\*" if p < SIGNIFICANT else "")

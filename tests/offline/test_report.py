@@ -23,7 +23,7 @@ def test_the_markdown_says_what_the_rows_do():
     )
     assert "| default | 0.500 | 0.8100 |" in text and "| +1.00 ± 2.48 | +0.00 |" in text
     assert "0.600 (2 of 3 never)" in text and "| -2.00 ± 0.00 |" in text
-    assert "default above knn on 3 of 3 seeds (p = 0.2)" in text
+    assert "| default |  | 3 of 3 |" in text and "| knn | 0 of 3 |  |" in text
     assert "CPT" not in text and "APGR" in markdown([row(apgr=0.6)])
     assert "The guard holds at 0% of cost levels." in text and "Answer lengths" not in text
 
@@ -31,3 +31,18 @@ def test_the_markdown_says_what_the_rows_do():
 def test_answer_lengths_are_reported_where_they_are_known():
     known = replace(row(), tokens_mae=40.0, tokens_mae_mean=50.0)
     assert "off by 40.0 tokens, by 50.0 with the mean" in markdown([known])
+
+
+def test_a_win_that_chance_would_not_give_is_starred():
+    rows = [row(seed=s) for s in range(6)] + [row("knn", s, area=0.7) for s in range(6)]
+    text = markdown(rows)
+    assert r"| default |  | 6 of 6 \* |" in text and "p < 0.05" in text
+
+
+def test_many_tables_have_a_summary():
+    rows = [row(), row("knn", area=0.7), replace(row(gain=0.03), table="u")]
+    rows.append(replace(row("knn"), table="u"))
+    text = markdown(rows)
+    assert "| router | t | u |" in text
+    assert "| default | +1.00; 0.8000 | +3.00; 0.8000 |" in text
+    assert "All tables" not in markdown(rows[:2])
