@@ -6,7 +6,15 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 LOCAL := deployments/local.yaml
 URL := http://127.0.0.1:8000/v1
 
-.PHONY: setup serve test check format lock table router results
+# Real routing tables, for `make evaluation` alone.
+POINTSMAN_DATA ?= ../shared/data
+POOLS := llmrouter_9 rational_cascades_9 zeroeval routerbench_subset mmlu_pro
+# Of mmlu_pro: a name inferred, answers not parsed, an expert measured on 86 % of the prompts.
+WITHOUT := gemini-3.1-pro deepseek-chat-v2-0520 DeepSeek-Coder-V2
+PAPERS := kmeans learned_map knn knn:plain=true to_knn mlp mlp:score_scale=1 ridge task_map zero
+UNSEEN := default kmeans kmeans:full learned_map learned_map:full stack stack:full task_map knn:plain=true zero
+
+.PHONY: setup serve test check format lock table router results evaluation papers unseen
 
 setup: $(INSTALLED)
 
@@ -44,7 +52,20 @@ router: setup
 	$(BIN)/pointsman train --table deployments/local/table --experts $(LOCAL) --out deployments/local/router
 
 results: setup
-	$(BIN)/pointsman evaluate --table deployments/local/table --experts $(LOCAL)
+	$(BIN)/pointsman score --table deployments/local/table --experts $(LOCAL)
+
+# The figures of the README on the real tables: hours on two cores, most of them once, to read the prompts.
+EVALUATE = $(BIN)/pointsman evaluate $(1:%=--table $(POINTSMAN_DATA)/%) $(WITHOUT:%=--without %) $(2:%=--router %)
+
+evaluation: setup
+	$(call EVALUATE,$(POOLS) routellm,default stack zero) --seeds 20 --out results/default
+
+papers: setup
+	$(call EVALUATE,$(POOLS) routellm,default $(PAPERS)) --seeds 5 --out results/papers
+
+# Of routellm's two experts none can be held out.
+unseen: setup
+	$(call EVALUATE,$(POOLS),$(UNSEEN)) --protocol unseen-experts --seeds 5 --out results/unseen
 
 # Where the CPU wheels of torch are on no index that uv knows, UV_FIND_LINKS names a folder of them.
 lock: setup

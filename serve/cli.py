@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--without", action="append", default=[], metavar="EXPERT", help="leave it out of the pool"
     )
+    evaluate.add_argument(
+        "--encoder", default="default", metavar="NAME", help="or a model directory, to compare"
+    )
     evaluate.add_argument("--out", type=Path, required=True, help="folder of the results")
     evaluate.set_defaults(verb=_evaluate)
 
@@ -109,11 +112,10 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from serve import weights
-    from serve.config import MINILM
-    from serve.encoding.transformer import TransformerEncoder
+    from serve.offline.encoders import check_encoder, reading
     from serve.offline.evaluate import evaluate
 
+    check_encoder(arguments.encoder)
     report = evaluate(
         arguments.table,
         arguments.router or ["default"],
@@ -121,7 +123,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         seeds=arguments.seeds,
         without=arguments.without,
         out=arguments.out,
-        encoder=lambda: TransformerEncoder(weights.folder(MINILM)),
+        read=lambda: reading(arguments.encoder),
     )
     print(report)
 

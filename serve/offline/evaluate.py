@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from serve.errors import SettingsError
 from serve.offline.cost import costs_of
-from serve.offline.embed import embed, encode_all
+from serve.offline.embed import encode_all
+from serve.offline.encoders import Reading
 from serve.offline.fit.data import Fitted
 from serve.offline.fit.registry import Router, parse_router
 from serve.offline.guard import calibrate
@@ -30,7 +31,7 @@ from serve.offline.results import Line, Reliable, average, write_json
 from serve.offline.table import RoutingTable
 from serve.offline.trial import Trial, split_trial, split_unseen
 from serve.offline.unseen import fit_seen, for_unseen
-from serve.protocol import Doubles, Encoder, Floats
+from serve.protocol import Doubles, Floats
 
 PROMPTS, UNSEEN = "prompts", "unseen-experts"
 PROTOCOLS = (PROMPTS, UNSEEN)
@@ -55,7 +56,7 @@ def evaluate(
     *,
     seeds: int,
     out: Path,
-    encoder: Callable[[], Encoder],
+    read: Callable[[], Reading],
     without: Sequence[str] = (),
 ) -> str:
     """Judge and write; the Markdown report.
@@ -66,7 +67,7 @@ def evaluate(
         protocols: of PROTOCOLS.
         seeds: splits 0 .. seeds - 1.
         out: folder of the results.
-        encoder: loads the encoder; called after the tables are found in order.
+        read: loads the encoder; called after the tables are found in order.
         without: experts to leave out of every pool that has them.
 
     Raises:
@@ -80,9 +81,9 @@ def evaluate(
     strangers = set(without).difference(*(left for *_, left in loaded))
     if strangers:
         raise SettingsError(f"--without {min(strangers)!r}: no table has that expert")
-    reader = encoder()
+    how = read()
     verdicts: list[Verdict] = []
-    tables = [_read(*entry, reader) for entry in loaded]
+    tables = [_read(*entry, how) for entry in loaded]
     total = len(tables) * len(protocols) * seeds * len(routers)
     with tqdm(total=total, desc="Judging", unit="fit") as bar:
         for table in tables:
@@ -100,10 +101,10 @@ def _load(folder: Path, without: Sequence[str]) -> tuple[str, RoutingTable, list
     return folder.resolve().name, table, left
 
 
-def _read(name: str, table: RoutingTable, left: list[str], encoder: Encoder) -> Table:
+def _read(name: str, table: RoutingTable, left: list[str], how: Reading) -> Table:
     """Vectors of every prompt with a text, so that the cache does not depend on the answers."""
     texts = table.rows(table.prompts.index[table.prompts["prompt"].notna()])
-    vectors = embed(texts.texts, encoder)
+    vectors = how.vectors(texts.texts)
     complete, notes = table.comparable()
     at = texts.prompts.index.get_indexer(complete.prompts.index)
     if left:

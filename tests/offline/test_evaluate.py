@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from serve.errors import SettingsError
+from serve.offline.encoders import Reading, reading
 from serve.offline.evaluate import evaluate
 from serve.offline.table import RoutingTable
 from tests.offline.conftest import FakeTaskEncoder, make_table
@@ -27,10 +28,12 @@ def folder(tmp_path):
     return tmp_path / "made"
 
 
+def read():
+    return Reading(FakeTaskEncoder())
+
+
 def run(folder, out, routers=("default", "knn", "zero"), protocols=("prompts",), seeds=2):
-    report = evaluate(
-        [folder], list(routers), list(protocols), seeds=seeds, out=out, encoder=FakeTaskEncoder
-    )
+    report = evaluate([folder], list(routers), list(protocols), seeds=seeds, out=out, read=read)
     return report, json.loads((out / "results.json").read_text())
 
 
@@ -65,7 +68,7 @@ def test_experts_are_left_out_where_asked_and_a_stranger_is_refused(folder, tmp_
             ["prompts"],
             seeds=1,
             out=out,
-            encoder=FakeTaskEncoder,
+            read=read,
             without=experts,
         )
         return json.loads((out / "results.json").read_text())
@@ -126,10 +129,6 @@ DATA = Path(os.environ.get("POINTSMAN_DATA", "../shared/data"))
 )
 def test_on_a_real_table_the_default_router_beats_every_constant(tmp_path, repository):
     """LLMRouter's table, an eighth of its prompts, so that reading them takes half a minute."""
-    from serve import weights
-    from serve.config import MINILM
-    from serve.encoding.transformer import TransformerEncoder
-
     whole = RoutingTable.load(DATA / "llmrouter_9")
     whole.rows(whole.prompts.index[::8]).save(tmp_path / "llmrouter_eighth")
     report = evaluate(
@@ -138,7 +137,7 @@ def test_on_a_real_table_the_default_router_beats_every_constant(tmp_path, repos
         ["prompts"],
         seeds=3,
         out=tmp_path / "out",
-        encoder=lambda: TransformerEncoder(weights.folder(MINILM)),
+        read=lambda: reading("default"),
     )
     print(report)
     rows = json.loads((tmp_path / "out/results.json").read_text())["rows"]
