@@ -104,6 +104,8 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
                 "pick": decision.pick.expert,
                 "router": decision.router,
                 "objective": decision.objective,
+                "guarded": decision.guarded,
+                "novelty": decision.novelty,
                 "decision_ms": round(routed.seconds * 1000, 3),
                 "experts": [
                     {
