@@ -61,7 +61,7 @@ def lower_bound(values: Doubles, confidence: float) -> float:
 
 def operating_lambda(
     sweep: list[Picks], lam: Doubles, quality: Doubles, cost: Doubles, best: int, confidence: float
-) -> int:
+) -> int | None:
     """Which lambda to run at: the surest gain over the best single expert at no higher cost.
 
     Args:
@@ -73,7 +73,7 @@ def operating_lambda(
         confidence: of the lower bound that is compared; 0.5 compares means.
 
     Returns:
-        Position in `lam`; 0 where no lambda promises a gain.
+        Position in `lam`; None where no lambda promises a gain.
     """
     bounds = [
         lower_bound(earned(picks, quality) - quality[:, best], confidence)
@@ -82,7 +82,7 @@ def operating_lambda(
         for picks in sweep
     ]
     top = int(np.argmax(bounds))
-    return top if bounds[top] > 0 else 0
+    return top if bounds[top] > 0 else None
 
 
 def sweep_of(

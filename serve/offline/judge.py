@@ -65,16 +65,15 @@ def judge(
     picks = sweep_of(prediction, trial.test_costs.expected(prediction.output_tokens), lam, guard)
     at = _operating_point(trial, fitted, guard, lam, best)
     curve = curve_of(picks, lam, quality, cost)
-    ran_quality, ran_cost = curve.quality[at], curve.cost[at]
     # Summed as the curve sums its picks: a constant's ratio to itself is 1 to the last bit.
-    single_cost = cost[:, best].mean()
+    single, single_cost = quality[:, best].mean(), cost[:, best].mean()
     if guard is not None:
-        # The guard's own last resort is a point of what can be served, too.
-        curve = _with_constant(curve, quality[:, best].mean(), single_cost)
+        # What the guard steps aside to is a point of what can be served, too.
+        curve = _with_constant(curve, single, single_cost)
+    ran_quality, ran_cost = curve.quality[at], curve.cost[at]
     pair = _pair(trial, prediction) if quality.shape[1] == 2 else None
     mae, mae_mean = _token_errors(trial, prediction)
     reliable = reliability(prediction.quality, quality)
-    single = float(quality[:, best].mean())
     row = Row(
         table=trial.table,
         protocol=protocol,
@@ -86,7 +85,7 @@ def judge(
         gain=float(ran_quality - single),
         cost_ratio=float(ran_cost / single_cost) if single_cost > 0 else 1.0,
         hindsight_gain=float(curve.quality.max() - quality.mean(axis=0).max()),
-        best_single=single,
+        best_single=float(single),
         oracle=float(quality.max(axis=1).mean()),
         random=float(quality.mean()),
         zero_area=_zero_area(trial, lam),
@@ -94,7 +93,7 @@ def judge(
         accuracy=float(ran_quality),
         cpt=cpt(*pair) if pair else None,
         apgr=apgr(*pair) if pair else None,
-        lam=float(lam[at]),
+        lam=float(lam[at]) if at < len(lam) else None,
         guard_share=float(np.mean([not guard.trusts(v) for v in lam])) if guard else 0.0,
         tokens_mae=mae,
         tokens_mae_mean=mae_mean,
@@ -114,12 +113,16 @@ def best_single(data: TrainingSet) -> int:
 def _operating_point(
     trial: Trial, fitted: Fitted, guard: Guard | None, lam: Doubles, best: int
 ) -> int:
+    """Position in `lam`; one past its end, a router with a guard steps aside altogether."""
     held = trial.data.rows(fitted.held_rows)
     costs = trial.costs.rows(fitted.held_rows)
     sweep = sweep_of(fitted.held_out, costs.expected(fitted.held_out.output_tokens), lam, guard)
     quality = np.nan_to_num(held.quality.astype(np.float64))
     confidence = guard.confidence if guard else 0.5
-    return operating_lambda(sweep, lam, quality, costs.measured, best, confidence)
+    at = operating_lambda(sweep, lam, quality, costs.measured, best, confidence)
+    if at is None:
+        return 0 if guard is None else len(lam)
+    return at
 
 
 def _zero_area(trial: Trial, lam: Doubles) -> float:

@@ -42,7 +42,8 @@ class Row:
         accuracy: test quality at the chosen lambda.
         cpt: RouteLLM's CPT(50 %), pools of two only.
         apgr: RouteLLM's APGR, pools of two only.
-        lam: the lambda chosen on held-out prompts.
+        lam: the lambda chosen on held-out prompts; None where no lambda promised a gain at no
+            higher cost and the guard stepped aside to the best single expert.
         guard_share: share of the lambdas at which the guard serves the constant.
         tokens_mae: mean absolute error of predicted answer lengths; None where none are logged.
         tokens_mae_mean: the same of each expert's mean length.
@@ -67,7 +68,7 @@ class Row:
     accuracy: float
     cpt: float | None
     apgr: float | None
-    lam: float
+    lam: float | None
     guard_share: float
     tokens_mae: float | None
     tokens_mae_mean: float | None

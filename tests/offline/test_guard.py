@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serve.offline.fit.registry import ROUTERS
@@ -61,6 +61,7 @@ def test_the_operating_point_never_costs_more_than_the_best_constant_on_what_it_
     sweep = [rng.integers(0, 3, 40) for _ in range(6)]
     lam = np.arange(6.0)
     at = operating_lambda(sweep, lam, quality, cost, 2, 0.5)
+    assume(at is not None)
     earned = quality[np.arange(40), sweep[at]].mean()
     spent = cost[np.arange(40), sweep[at]].mean()
-    assert at == 0 or (earned > quality[:, 2].mean() and spent <= cost[:, 2].mean())
+    assert earned > quality[:, 2].mean() and spent <= cost[:, 2].mean()
