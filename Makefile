@@ -11,7 +11,7 @@ POINTSMAN_DATA ?= ../shared/data
 POOLS := llmrouter_9 rational_cascades_9 zeroeval routerbench_subset mmlu_pro
 # Of mmlu_pro: a name inferred, answers not parsed, an expert measured on 86 % of the prompts.
 WITHOUT := gemini-3.1-pro deepseek-chat-v2-0520 DeepSeek-Coder-V2
-PAPERS := kmeans learned_map knn knn:plain=true to_knn mlp mlp:score_scale=1 ridge task_map zero
+PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp mlp:score_scale=1 ridge task_map zero
 UNSEEN := default kmeans kmeans:full learned_map learned_map:full stack stack:full task_map knn:plain=true zero
 
 .PHONY: setup serve test check format lock table router results evaluation papers unseen

@@ -179,7 +179,7 @@ def _write(
     write_json(rows, lines, reliable, notes, out / "results.json")
     for table in tables:
         _plots(out, table, lines, reliable)
-    report = markdown(rows)
+    report = "".join(f"Note: {note}.\n" for note in notes) + "\n" * bool(notes) + markdown(rows)
     (out / "results.md").write_text(report)
     return report
 

@@ -22,6 +22,7 @@ TENSORS = (
     *("cost_usd", "in_tokens", "out_tokens", "latency_s", "nll"),
     *("bertsim", "cosine", "confidence", "answers"),
 )
+AMOUNTS = ("cost_usd", "in_tokens", "out_tokens", "latency_s")
 MIN_PROMPTS = 30
 """Fewer cannot be split 60/10/30 and still say anything."""
 
@@ -114,10 +115,12 @@ class RoutingTable:
                 f"{where}: routing needs at least 2 experts, here are {len(self.experts)}, "
                 f"{len(kept)} of them measured on at least {MIN_COVERAGE:.0%} of the prompts"
             )
-        if usable.sum() < MIN_PROMPTS:
+        # Prompts of one text stay together in a split, so they count once.
+        different = self.prompts["prompt"][usable].astype(str).nunique()
+        if different < MIN_PROMPTS:
             raise TableError(
-                f"{where}: a router needs at least {MIN_PROMPTS} prompts, here are "
-                f"{len(self.prompts)}, {int(usable.sum())} of them with a text and all answers"
+                f"{where}: a router needs at least {MIN_PROMPTS} different prompts, here are "
+                f"{len(self.prompts)}, {different} of them with a text and all answers"
             )
         return self.pool(kept).rows(self.prompts.index[usable]), notes
 
@@ -251,6 +254,15 @@ def _check_quality(folder: Path, prompts: pd.DataFrame, quality: pd.DataFrame) -
             raise TableError(f"{folder}: quality of expert {name!r} is outside 0..1")
 
 
+def _check_amount(folder: Path, stem: str, expert: str, column: pd.Series) -> None:
+    if column.isna().all():
+        return
+    if not pd.api.types.is_numeric_dtype(column):
+        raise TableError(f"{folder}: {stem} of expert {expert!r} is not a number")
+    if ((column < 0) | np.isinf(column)).any():
+        raise TableError(f"{folder}: {stem} of expert {expert!r} is negative or infinite")
+
+
 def _aligned(folder: Path, stem: str, tensor: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
     """The tensor with the rows and columns of quality; an expert it lacks is all NaN."""
     unknown = [name for name in tensor.columns if name not in quality.columns]
@@ -260,4 +272,7 @@ def _aligned(folder: Path, stem: str, tensor: pd.DataFrame, quality: pd.DataFram
         )
     if not tensor.index.equals(quality.index):
         raise TableError(f"{folder}: {stem}.parquet and quality.parquet differ in prompt ids")
+    if stem in AMOUNTS:
+        for name in tensor:
+            _check_amount(folder, stem, str(name), tensor[name])
     return tensor.reindex(columns=quality.columns)

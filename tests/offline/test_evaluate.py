@@ -74,6 +74,7 @@ def test_experts_are_left_out_where_asked_and_a_stranger_is_refused(folder, tmp_
         return json.loads((out / "results.json").read_text())
 
     assert without("e1")["notes"] == ["made: left out as asked: e1"]
+    assert (tmp_path / "out/results.md").read_text().startswith("Note: made: left out as asked: e1")
     assert without("e1")["rows"] != without("e1", "e4")["rows"]
     with pytest.raises(SettingsError, match="'e9': no table has that expert"):
         without("e1", "e9")

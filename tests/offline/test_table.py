@@ -149,8 +149,14 @@ BROKEN = {
                 for n in ("quality", "prompts", "cost_usd", "out_tokens")
             )
         ),
-        "at least 30 prompts, here are 3",
+        "at least 30 different prompts, here are 3",
     ),
+    "one text": (
+        rewrite("prompts", lambda f: f.assign(prompt="the same")),
+        "at least 30 different prompts, here are 300, 1 of them",
+    ),
+    "a negative cost": (rewrite("cost_usd", lambda f: -f), "is negative or infinite"),
+    "endless tokens": (rewrite("out_tokens", lambda f: f * np.inf), "is negative or infinite"),
     "a quality above 1": (rewrite("quality", lambda f: f * 2), "outside 0..1"),
     "a negative quality": (rewrite("quality", lambda f: f - 0.5), "outside 0..1"),
     "text for quality": (rewrite("quality", lambda f: f.astype(str)), "is not a number"),
