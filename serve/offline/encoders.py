@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.random_projection import GaussianRandomProjection
 
 from serve import weights
 from serve.config import MINILM
@@ -59,24 +58,19 @@ class HeadEncoder:
 
 
 class WordsEncoder:
-    """No model: counts of words and pairs of words, hashed, projected at random."""
+    """No model: words and pairs of words, counted and hashed into as many dimensions as ours."""
 
     name = "words/1"
     dimension = 1152
 
     def __init__(self) -> None:
         self._hash = HashingVectorizer(
-            n_features=2**16, ngram_range=(1, 2), alternate_sign=False, token_pattern=r"\w+|[^\w\s]"
+            n_features=self.dimension, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]"
         )
-        self._projection = GaussianRandomProjection(self.dimension, random_state=0)
-        self._projection.fit(self._hash.transform([""]))
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(B,) texts -> (B, 1152) of unit length."""
-        counts = self._hash.transform(texts)
-        projected = np.asarray(self._projection.transform(counts), dtype=np.float32)
-        length = np.linalg.norm(projected, axis=1, keepdims=True)
-        return np.asarray(projected / np.maximum(length, 1e-9))
+        """(B,) texts -> (B, 1152) of unit length; zero where a text has no words."""
+        return np.asarray(self._hash.transform(texts).toarray(), dtype=np.float32)
 
 
 READINGS: dict[str, Callable[[], Reading]] = {

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from serve.protocol import Floats, Prediction
-from serve.routing.psi import cluster_means, columns
+from serve.routing.psi import columns, validated_means
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +24,11 @@ class ClusterPredictor:
         experts: E ids.
         psi: (K, E), mean quality of each expert in each cluster.
         psi_tokens: (K, E), mean answer length.
-        strength: pseudo-count of an expert's overall mean in its Psi.
     """
 
     experts: tuple[str, ...]
     psi: Floats
     psi_tokens: Floats
-    strength: float
 
     def phi(self, vectors: Floats) -> Floats:
         """(B, D) -> (B, K) memberships; rows sum to 1."""
@@ -44,10 +42,10 @@ class ClusterPredictor:
     def add_expert(
         self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
     ) -> Self:
-        """One more column of Psi, from the prompts the expert was measured on."""
+        """One more column of Psi, from the prompts the expert was measured on, none of them NaN."""
         phi = self.phi(vectors)
-        psi = cluster_means(phi, quality[:, None], self.strength)
-        tokens = cluster_means(phi, output_tokens[:, None], self.strength)
+        psi = validated_means(phi, quality[:, None])
+        tokens = validated_means(phi, output_tokens[:, None])
         return replace(
             self,
             experts=(*self.experts, expert),
@@ -66,8 +64,8 @@ class ClusterPredictor:
         )
 
     def params(self) -> dict[str, Any]:
-        """What an artifact keeps as numbers."""
-        return {"strength": self.strength}
+        """What an artifact keeps as numbers: none."""
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +99,6 @@ class KMeansPredictor(ClusterPredictor):
             tuple(experts),
             arrays["psi"],
             arrays["psi_tokens"],
-            float(params["strength"]),
             arrays["centroids"],
         )
 
@@ -145,7 +142,6 @@ class LearnedMapPredictor(ClusterPredictor):
             tuple(experts),
             arrays["psi"],
             arrays["psi_tokens"],
-            float(params["strength"]),
             arrays["theta"],
             arrays["bias"],
         )

@@ -42,14 +42,14 @@ def made(kind, seed=0):
         floats(rng, 3) * 100,
         2.0,
     )
-    task_map = TaskMapPredictor(EXPERTS, psi, tokens, 3.0, theta, bias)
+    task_map = TaskMapPredictor(EXPERTS, psi, tokens, theta, bias)
     return {
         "constant": lambda: ConstantPredictor(EXPERTS, floats(rng, 3), floats(rng, 3)),
         "knn": lambda: KnnPredictor(
             EXPERTS, unit_rows(rng, 20), floats(rng, 20, 3), floats(rng, 20, 3), k=3, shrinkage=1.0
         ),
-        "kmeans": lambda: KMeansPredictor(EXPERTS, psi, tokens, 3.0, unit_rows(rng, K)),
-        "learned_map": lambda: LearnedMapPredictor(EXPERTS, psi, tokens, 3.0, theta, bias),
+        "kmeans": lambda: KMeansPredictor(EXPERTS, psi, tokens, unit_rows(rng, K)),
+        "learned_map": lambda: LearnedMapPredictor(EXPERTS, psi, tokens, theta, bias),
         "task_map": lambda: task_map,
         "ridge": lambda: ridge,
         "stack": lambda: StackPredictor(

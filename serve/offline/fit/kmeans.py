@@ -39,12 +39,11 @@ def fit_kmeans(data: TrainingSet, *, seed: int, strength: float = STRENGTH) -> F
 def kmeans(train: TrainingSet, centres: Floats, strength: float) -> KMeansPredictor:
     """Psi of every expert on those clusters."""
     blank = np.zeros((len(centres), 0), dtype=np.float32)
-    phi = KMeansPredictor((), blank, blank, strength, centres).phi(train.vectors)
+    phi = KMeansPredictor((), blank, blank, centres).phi(train.vectors)
     return KMeansPredictor(
         train.experts,
         cluster_means(phi, train.quality, strength),
         cluster_means(phi, train.output_tokens, strength),
-        strength,
         centres,
     )
 

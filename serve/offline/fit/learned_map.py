@@ -50,12 +50,11 @@ def _with_psi(
     train: TrainingSet, theta: Floats, bias: Floats, strength: float
 ) -> LearnedMapPredictor:
     blank = np.zeros((len(bias), 0), dtype=np.float32)
-    phi = LearnedMapPredictor((), blank, blank, strength, theta, bias).phi(train.vectors)
+    phi = LearnedMapPredictor((), blank, blank, theta, bias).phi(train.vectors)
     return LearnedMapPredictor(
         train.experts,
         cluster_means(phi, train.quality, strength),
         cluster_means(phi, train.output_tokens, strength),
-        strength,
         theta,
         bias,
     )

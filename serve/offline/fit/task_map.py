@@ -40,12 +40,11 @@ def task_map(train: TrainingSet, penalty: float, strength: float = STRENGTH) -> 
     """A predictor with one cluster a task."""
     theta, bias = _recognise(train, penalty)
     blank = np.zeros((len(bias), 0), dtype=np.float32)
-    phi = TaskMapPredictor((), blank, blank, strength, theta, bias).phi(train.vectors)
+    phi = TaskMapPredictor((), blank, blank, theta, bias).phi(train.vectors)
     return TaskMapPredictor(
         train.experts,
         cluster_means(phi, train.quality, strength),
         cluster_means(phi, train.output_tokens, strength),
-        strength,
         theta,
         bias,
     )
