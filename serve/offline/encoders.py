@@ -60,7 +60,7 @@ class HeadEncoder:
 class WordsEncoder:
     """No model: words and pairs of words, counted and hashed into as many dimensions as ours."""
 
-    name = "words/1"
+    name = "hashed-words/1"
     dimension = 1152
 
     def __init__(self) -> None:
