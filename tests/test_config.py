@@ -34,7 +34,6 @@ def test_the_smallest_settings_get_their_defaults():
         (broken(router={"encoder": "e", "lam": 1}), "router.lam:", "lambda"),
         (broken(router={"encoder": "e", "lambda": "x"}), "router.lambda:", "number"),
         (broken(router={"encoder": "e", "batch": {"max_size": 0}}), "router.batch.max_size:", "1"),
-        (broken(router={}), "router.encoder:", "required"),
         (
             broken(experts=[EXPERT | {"model": {"package": ["a/b"], "sha256": "00"}}]),
             "experts.0.model.sha256:",

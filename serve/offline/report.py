@@ -44,20 +44,27 @@ def _summary(rows: Sequence[Row], protocol: str) -> str:
         f"| router | {' | '.join(tables)} |",
         "|---" * (len(tables) + 1) + "|",
     ]
-    for router in dict.fromkeys(row.router for row in rows):
+    by_name = _by_name(rows)
+    for router, its in by_name.items():
         cells = []
         for table in tables:
-            ours = [row for row in rows if (row.table, row.router) == (table, router)]
-            gain, area = np.mean([(100 * row.gain, row.area) for row in ours], axis=0)
+            here = [(100 * row.gain, row.area) for row in its if row.table == table]
+            gain, area = np.mean(here, axis=0)
             cells.append(f"{gain:+.2f}; {area:.4f}")
         lines.append(f"| {router} | {' | '.join(cells)} |")
+    if len(by_name) > 1:
+        lines += ["", *_wins(by_name)]
     return "\n".join(lines)
 
 
+def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    names = dict.fromkeys(row.router for row in rows)
+    return {name: [row for row in rows if row.router == name] for name in names}
+
+
 def _section(rows: Sequence[Row], table: str, protocol: str) -> str:
-    names = list(dict.fromkeys(row.router for row in rows))
-    by_name = {name: [row for row in rows if row.router == name] for name in names}
-    first = by_name[names[0]]
+    by_name = _by_name(rows)
+    first = next(iter(by_name.values()))
     single, random, zero, oracle = (
         float(np.mean([vars(row)[key] for row in first]))
         for key in ("best_single", "random", "zero_area", "oracle")
@@ -82,9 +89,9 @@ def _section(rows: Sequence[Row], table: str, protocol: str) -> str:
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",
-        *(_line(name, by_name[name], pair) for name in names),
+        *(_line(name, its, pair) for name, its in by_name.items()),
     ]
-    if len(names) > 1 and len(first) > 1:
+    if len(by_name) > 1 and len(first) > 1:
         lines += ["", *_wins(by_name)]
     if DEFAULT in by_name:
         lines += ["", _aside(by_name[DEFAULT])]

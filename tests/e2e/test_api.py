@@ -48,7 +48,7 @@ def test_the_raw_response_carries_the_headers(client):
         model="auto", messages=QUESTION, max_tokens=4, stream=True
     )
     assert raw.headers["x-pointsman-expert"] in EXPERTS
-    assert raw.headers["x-pointsman-router"].startswith("knn@")
+    assert raw.headers["x-pointsman-router"].startswith("default@")
     assert float(raw.headers["x-pointsman-decision-ms"]) > 0
     assert raw.headers["x-request-id"]
     list(raw.parse())

@@ -45,4 +45,5 @@ def test_many_tables_have_a_summary():
     text = markdown(rows)
     assert "| router | t | u |" in text
     assert "| default | +1.00; 0.8000 | +3.00; 0.8000 |" in text
+    assert "| default |  | 1 of 1 |" in text
     assert "All tables" not in markdown(rows[:2])
