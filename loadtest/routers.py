@@ -37,9 +37,9 @@ def main() -> None:
     # Read as `pointsman evaluate` reads them, so that both share the cache.
     texts = table.rows(table.prompts.index[table.prompts["prompt"].notna()])
     vectors = reading("default").vectors(texts.texts)
-    complete, _ = table.comparable(arguments.table)
-    vectors = vectors[texts.prompts.index.get_indexer(complete.prompts.index)]
-    trial = split_trial(arguments.table.name, complete, vectors, 0)
+    comparable, _ = table.comparable(arguments.table)
+    vectors = vectors[texts.prompts.index.get_indexer(comparable.prompts.index)]
+    trial = split_trial(arguments.table.name, comparable, vectors, 0)
     prompts, experts = trial.data.quality.shape
     print(f"Fitted on {prompts} prompts and {experts} experts.\n")
     print("| router | fit, s | predicted prompts/s |\n|---|---|---|")

@@ -57,8 +57,15 @@ class Costs:
         return replace(self, measured=self.measured[chosen], input_tokens=self.input_tokens[chosen])
 
 
-def costs_of(table: RoutingTable) -> Costs:
-    """The costs of a table; 1 for every answer where it knows neither dollars nor prices."""
+def costs_of(table: RoutingTable, known: Rows | None = None) -> Costs:
+    """The costs of a table; 1 for every answer where it knows neither dollars nor prices.
+
+    Args:
+        table: N prompts.
+        known: rows that prices and means are read from, so that nothing is learned from test
+            prompts; None: all.
+    """
+    rows = np.arange(len(table.prompts)) if known is None else known
     prompt, answer = _input_tokens(table), _tensor(table, "out_tokens")
     dollars = _tensor(table, "cost_usd")
     listed = _listed(table)
@@ -68,19 +75,20 @@ def costs_of(table: RoutingTable) -> Costs:
         fixed = np.broadcast_to(price, dollars.shape[1:]).astype(float)
         nothing = np.zeros(dollars.shape[1])
         return Costs(np.tile(fixed, (len(dollars), 1)), prompt, fixed, nothing, nothing)
-    answer = _filled(answer)
+    answer = _filled(answer, rows)
     if np.isnan(dollars).all() and listed is not None:
         dollars = prompt * listed[0] / 1e6 + answer * listed[1] / 1e6
-    measured = _filled(dollars)
-    return _priced(measured, ~np.isnan(dollars), prompt, answer)
+    return _priced(_filled(dollars, rows), ~np.isnan(dollars), prompt, answer, rows)
 
 
-def _priced(measured: Doubles, known: NDArray[np.bool_], prompt: Doubles, answer: Doubles) -> Costs:
+def _priced(
+    measured: Doubles, logged: NDArray[np.bool_], prompt: Doubles, answer: Doubles, known: Rows
+) -> Costs:
     experts = measured.shape[1]
-    fixed, usd_in, usd_out = measured.mean(axis=0), np.zeros(experts), np.zeros(experts)
+    fixed, usd_in, usd_out = measured[known].mean(axis=0), np.zeros(experts), np.zeros(experts)
     for e in range(experts):
-        rows = known[:, e]
-        terms = np.stack([np.ones(rows.sum()), prompt[rows, e], answer[rows, e]], axis=1)
+        rows = known[logged[known, e]]
+        terms = np.stack([np.ones(len(rows)), prompt[rows, e], answer[rows, e]], axis=1)
         price, error = nnls(terms, measured[rows, e])
         variance = ((measured[rows, e] - measured[rows, e].mean()) ** 2).sum()
         if variance > 0 and error**2 <= (1 - EXPLAINED) * variance:
@@ -101,7 +109,7 @@ def _listed(table: RoutingTable) -> Doubles | None:
 def _input_tokens(table: RoutingTable) -> Doubles:
     """(N, E): as each expert counted them, or as the table counts them once for all."""
     if "in_tokens" in table.tensors:
-        return _filled(_tensor(table, "in_tokens"))
+        return _filled(_tensor(table, "in_tokens"), np.arange(len(table.prompts)))
     shape = table.quality.shape
     if "in_tokens" in table.prompts:
         tokens = table.prompts["in_tokens"].to_numpy(dtype=np.float64)
@@ -116,11 +124,11 @@ def _tensor(table: RoutingTable, stem: str) -> Doubles:
     return table.tensors[stem].to_numpy(dtype=np.float64)
 
 
-def _filled(values: Doubles) -> Doubles:
-    """Gaps become the expert's mean; an expert with none becomes the pool's mean."""
+def _filled(values: Doubles, known: Rows) -> Doubles:
+    """Gaps become the expert's mean over known rows; an expert with none, the pool's mean."""
     measured = ~np.isnan(values)
-    count = measured.sum(axis=0)
-    total = np.where(measured, values, 0).sum(axis=0)
+    count = measured[known].sum(axis=0)
+    total = np.where(measured, values, 0)[known].sum(axis=0)
     pool = total.sum() / max(count.sum(), 1)
     means = np.where(count > 0, total / np.maximum(count, 1), pool)
     return np.where(measured, values, means)

@@ -15,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 from tqdm import tqdm
 
+from serve.encoding.transformer import TransformerEncoder
 from serve.errors import SettingsError
 from serve.offline.cost import costs_of
 from serve.offline.embed import encode_all
@@ -41,7 +42,7 @@ FULL = "full"
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be split: complete, and its prompts read."""
+    """A table ready to be split: comparable, and its prompts read."""
 
     name: str
     table: RoutingTable
@@ -105,11 +106,11 @@ def _read(name: str, table: RoutingTable, left: list[str], how: Reading) -> Tabl
     """Vectors of every prompt with a text, so that the cache does not depend on the answers."""
     texts = table.rows(table.prompts.index[table.prompts["prompt"].notna()])
     vectors = how.vectors(texts.texts)
-    complete, notes = table.comparable()
-    at = texts.prompts.index.get_indexer(complete.prompts.index)
+    comparable, notes = table.comparable()
+    at = texts.prompts.index.get_indexer(comparable.prompts.index)
     if left:
         notes = [f"left out as asked: {', '.join(left)}", *notes]
-    return Table(name, complete, vectors[at], tuple(notes))
+    return Table(name, comparable, vectors[at], tuple(notes))
 
 
 def _verdicts(
@@ -151,8 +152,9 @@ def _unseen(table: Table, routers: Sequence[str], seed: int) -> Iterator[Verdict
 def _verdict(name: str, protocol: str, trial: Trial, fitted: Fitted, router: Router) -> Verdict:
     trial = trial if router.priced else trial.flat()
     guard = calibrate(fitted, trial.data, trial.costs) if router.guarded else None
-    own = fitted.encoder
-    vectors = trial.test.vectors if own is None else encode_all(trial.test.texts, own)
+    vectors = trial.test.vectors
+    if fitted.encoder is not None:
+        vectors = encode_all(trial.test.texts, TransformerEncoder(str(fitted.encoder)))
     return judge(name, protocol, trial, fitted, fitted.predictor.predict(vectors), guard)
 
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from serve.offline.cost import Costs
-from serve.offline.fit.data import Fitted, TrainingSet
+from serve.offline.fit.data import Fitted, TrainingSet, complete
 from serve.offline.metrics import Picks, earned, lambdas, picks_at
 from serve.protocol import Doubles, Prediction
 from serve.routing.guard import Guard
@@ -29,7 +29,7 @@ def calibrate(
     """
     held = data.rows(fitted.held_rows)
     cost = costs.rows(fitted.held_rows)
-    quality = np.nan_to_num(held.quality.astype(np.float64))
+    quality = complete(held.quality)[0]
     predicted = fitted.held_out.quality.astype(np.float64)
     expected = cost.expected(fitted.held_out.output_tokens)
     means, mean_cost = np.nanmean(data.quality, axis=0), costs.measured.mean(axis=0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve.offline.fit.data import Fitted, TrainingSet
+from serve.offline.fit.data import Fitted, TrainingSet, complete
 from serve.offline.guard import operating_lambda, sweep_of
 from serve.offline.metrics import (
     BUDGETS,
@@ -117,7 +117,7 @@ def _operating_point(
     held = trial.data.rows(fitted.held_rows)
     costs = trial.costs.rows(fitted.held_rows)
     sweep = sweep_of(fitted.held_out, costs.expected(fitted.held_out.output_tokens), lam, guard)
-    quality = np.nan_to_num(held.quality.astype(np.float64))
+    quality = complete(held.quality)[0]
     confidence = guard.confidence if guard else 0.5
     at = operating_lambda(sweep, lam, quality, costs.measured, best, confidence)
     if at is None:

@@ -26,8 +26,9 @@ AMOUNTS = ("cost_usd", "in_tokens", "out_tokens", "latency_s")
 MIN_PROMPTS = 30
 """Fewer cannot be split 60/10/30 and still say anything."""
 
-MIN_COVERAGE = 0.98
-"""An expert measured on a smaller share of the prompts is left out: its picks cannot be scored."""
+MIN_COVERAGE = 0.95
+"""An expert measured on a smaller share of the prompts is not compared with the others: of a prompt
+with a gap the best expert is not known, and one bad column would spoil the test for all."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,43 @@ class RoutingTable:
             raise TableError(f"the table has no prompts of split {name!r}")
         return self.rows(ids)
 
-    def comparable(self, where: object = "the table") -> tuple[RoutingTable, list[str]]:
-        """The part on which experts can be compared, and a line for all that was left out.
+    def learnable(self, where: object = "the table") -> tuple[RoutingTable, list[str]]:
+        """Every expert, on the prompts that have a text and an answer; and a line for what was not.
 
-        Experts measured on less than MIN_COVERAGE of the prompts go, then prompts without a text
-        or with an answer still missing.
+        Args:
+            where: begins an error.
+
+        Raises:
+            TableError: fewer than two experts, or one with answers to too few prompts.
+        """
+        text, answered = self.prompts["prompt"].notna(), self.quality.notna()
+        usable = text & answered.any(axis=1)
+        notes = []
+        if not usable.all():
+            notes.append(
+                f"{int((~usable).sum())} of {len(usable)} prompts left out: no text, or no answer"
+            )
+        if len(self.experts) < 2:
+            raise TableError(
+                f"{where}: routing needs at least 2 experts, here is {self.experts[0]}"
+            )
+        texts = self.prompts["prompt"].astype(str)
+        for name in self.experts:
+            # Prompts of one text stay together in a split, so they count once.
+            different = texts[usable & answered[name]].nunique()
+            if different < MIN_PROMPTS:
+                raise TableError(
+                    f"{where}: a router needs at least {MIN_PROMPTS} different prompts, here are "
+                    f"{len(self.prompts)}, {different} of them with a text and answered by {name!r}"
+                )
+        return self.rows(self.prompts.index[usable]), notes
+
+    def comparable(self, where: object = "the table") -> tuple[RoutingTable, list[str]]:
+        """The pool and prompts on which experts can be compared, and a line for what was left out.
+
+        An expert measured on fewer prompts than MIN_COVERAGE of the best measured one's goes. A
+        prompt with some answers missing stays: there is something to learn from it, and
+        split_prompts keeps it out of the test prompts.
 
         Args:
             where: begins an error.
@@ -95,34 +128,38 @@ class RoutingTable:
         Raises:
             TableError: fewer than two experts or MIN_PROMPTS prompts are left.
         """
-        coverage = self.quality.notna().mean()
-        kept = [name for name in self.experts if coverage[name] >= MIN_COVERAGE]
-        usable = self.quality[kept].notna().all(axis=1) & self.prompts["prompt"].notna()
-        notes = []
-        if len(kept) < len(self.experts):
-            gone = [name for name in self.experts if name not in kept]
-            notes.append(
-                f"{len(gone)} experts measured on less than {MIN_COVERAGE:.0%} of the prompts "
-                f"left out: {', '.join(gone)}"
-            )
-        if not usable.all():
-            notes.append(
-                f"{int((~usable).sum())} of {len(usable)} prompts left out: no text, or an "
-                "answer was not measured"
-            )
-        if len(kept) < 2:
+        coverage = self.quality[self.prompts["prompt"].notna()].notna().mean()
+        kept = [name for name in self.experts if coverage[name] >= MIN_COVERAGE * coverage.max()]
+        gone = [name for name in self.experts if name not in kept]
+        if len(kept) < 2 <= len(self.experts):
             raise TableError(
-                f"{where}: routing needs at least 2 experts, here are {len(self.experts)}, "
-                f"{len(kept)} of them measured on at least {MIN_COVERAGE:.0%} of the prompts"
+                f"{where}: routing needs at least 2 experts measured on about the same prompts; "
+                f"{kept[0]!r} is measured on {coverage.max():.0%} of them, {gone[0]!r} on "
+                f"{coverage[gone[0]]:.0%}"
             )
-        # Prompts of one text stay together in a split, so they count once.
-        different = self.prompts["prompt"][usable].astype(str).nunique()
+        usable, notes = self.pool(kept).learnable(where)
+        if gone:
+            notes.append(
+                f"{len(gone)} experts measured on too few prompts left out: {', '.join(gone)}"
+            )
+        complete = usable.complete
+        if not complete.all():
+            notes.append(
+                f"{int((~complete).sum())} of {len(complete)} prompts are for learning alone: "
+                "an answer was not measured"
+            )
+        different = usable.prompts["prompt"][complete].nunique()
         if different < MIN_PROMPTS:
             raise TableError(
-                f"{where}: a router needs at least {MIN_PROMPTS} different prompts, here are "
-                f"{len(self.prompts)}, {different} of them with a text and all answers"
+                f"{where}: judging needs at least {MIN_PROMPTS} different prompts answered by all "
+                f"experts, here are {different}"
             )
-        return self.pool(kept).rows(self.prompts.index[usable]), notes
+        return usable, notes
+
+    @property
+    def complete(self) -> pd.Series:
+        """By prompt: whether every expert's answer was measured."""
+        return self.quality.notna().all(axis=1)
 
     def fingerprint(self) -> str:
         """12 hex digits over prompts, experts and quality."""
@@ -162,50 +199,6 @@ class RoutingTable:
         }
         tensors = {stem: _aligned(folder, stem, t, quality) for stem, t in tensors.items()}
         return cls(prompts, quality.astype("float64"), tensors, _meta(folder))
-
-
-def split_prompts(
-    table: RoutingTable, seed: int, shares: tuple[float, float] = (0.6, 0.1)
-) -> tuple[pd.Index, pd.Index, pd.Index]:
-    """Ids of train, validation and test prompts: a seeded shuffle within every task.
-
-    Prompts of one text go together, or a router would be tested on what it was trained on.
-
-    Args:
-        table: to be split.
-        seed: of the shuffle.
-        shares: of train and validation; the rest is test.
-    """
-    rng = np.random.default_rng(seed)
-    texts = table.prompts["prompt"].astype(str)
-    first = ~texts.duplicated()
-    tasks = table.prompts["task"].astype(str)
-    where: dict[str, int] = {}
-    for _, group in texts[first].groupby(tasks[first], sort=True):
-        shuffled = group.to_numpy()[rng.permutation(len(group))]
-        bounds = [round(shares[0] * len(group)), round(sum(shares) * len(group))]
-        for part, names in enumerate(np.split(shuffled, bounds)):
-            where.update(dict.fromkeys(names, part))
-    parts = texts.map(where).to_numpy()
-    train, validation, test = (table.prompts.index[parts == part] for part in range(3))
-    return train, validation, test
-
-
-def split_experts(table: RoutingTable, seed: int) -> tuple[list[str], list[str]]:
-    """Two thirds of the experts, seen in training, and the unseen third (UniRoute's protocol).
-
-    Raises:
-        TableError: fewer than two experts on either side.
-    """
-    unseen = round(len(table.experts) / 3)
-    if unseen < 2:
-        raise TableError(
-            f"the unseen-experts protocol holds out a third of the experts and needs at least 2 "
-            f"of them; the table has {len(table.experts)} experts"
-        )
-    order = np.random.default_rng(seed).permutation(len(table.experts))
-    held = {table.experts[i] for i in order[:unseen]}
-    return [e for e in table.experts if e not in held], [e for e in table.experts if e in held]
 
 
 def _read(file: Path) -> pd.DataFrame:

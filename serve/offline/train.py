@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import numpy as np
 from serve import weights
 from serve.config import MINILM, Settings
 from serve.encoding.transformer import TransformerEncoder
-from serve.errors import SettingsError
-from serve.offline.cost import costs_of
+from serve.offline.cost import Costs, costs_of
 from serve.offline.embed import embed
+from serve.offline.fit.data import Fitted, TrainingSet
 from serve.offline.fit.registry import parse_router
 from serve.offline.guard import calibrate
 from serve.offline.table import RoutingTable
 from serve.offline.trial import training_set
+from serve.protocol import Encoder
 from serve.routing import artifact
 from serve.routing.artifact import Artifact
+from serve.routing.guard import Guard
 
+ENCODER = "encoder"
 SEED = 0
 VALIDATION = 1 / 7
 """Share of the training prompts kept for choosing hyper-parameters: 60 to 10, as in evaluation."""
@@ -27,6 +31,8 @@ VALIDATION = 1 / 7
 
 def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Artifact:
     """Fit a router on every prompt that the table does not call a test prompt.
+
+    A router that brings its own encoder has it saved in `out`/encoder, for `router.encoder`.
 
     Args:
         folder: of the routing table.
@@ -39,7 +45,7 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
     """
     router, options = parse_router(name)
     table = RoutingTable.load(folder)
-    usable, notes = table.comparable(folder)
+    usable, notes = table.learnable(folder)
     for note in notes:
         print(f"{folder}: {note}")
     splits = usable.prompts.get("split")
@@ -47,12 +53,12 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
         usable = usable.rows(usable.prompts.index[splits != "test"])
     encoder = TransformerEncoder(weights.folder(settings.router.encoder if settings else MINILM))
     costs = costs_of(usable)
-    data = training_set(usable, embed(usable.texts, encoder), costs)
-    order = np.random.default_rng(SEED).permutation(len(data.texts))
-    data = replace(data, validation=order < VALIDATION * len(order))
+    data = _training_set(usable, costs, None if router.reads_text else encoder)
     fitted = router.fit(data, seed=SEED, **options)
     if fitted.encoder is not None:
-        raise SettingsError(f"router {name!r} brings its own encoder; `train` cannot save it yet")
+        shutil.copytree(fitted.encoder, out / ENCODER, dirs_exist_ok=True)
+        encoder = TransformerEncoder(str(out / ENCODER))
+        print(f"the router has its own encoder; in the settings, router.encoder: {out / ENCODER}")
     guard = calibrate(fitted, data, costs)
     saved = artifact.save(
         out,
@@ -64,11 +70,24 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
         trained={"prompts": len(data.texts), "seed": SEED, "chosen": dict(fitted.chosen)},
         guard=guard,
     )
+    _report(saved.label, fitted, guard)
+    return saved
+
+
+def _training_set(table: RoutingTable, costs: Costs, encoder: Encoder | None) -> TrainingSet:
+    """With a seeded share of the prompts marked as validation; no vectors without an encoder."""
+    blank = np.zeros((len(table.prompts), 0), dtype=np.float32)
+    vectors = embed(table.texts, encoder) if encoder else blank
+    data = training_set(table, vectors, costs)
+    order = np.random.default_rng(SEED).permutation(len(data.texts))
+    return replace(data, validation=order < VALIDATION * len(order))
+
+
+def _report(label: str, fitted: Fitted, guard: Guard) -> None:
     trusted = [value for value in guard.lam if guard.trusts(float(value))]
-    print(f"{saved.label}: {dict(fitted.chosen)}")
+    print(f"{label}: {dict(fitted.chosen)}")
     print(
         f"guard, from {guard.prompts} held-out prompts at confidence {guard.confidence}: the "
         f"router decides at {len(trusted)} of {len(guard.lam)} lambdas"
         + (f", {min(trusted):.4g} to {max(trusted):.4g} per US dollar" if trusted else "")
     )
-    return saved

@@ -9,7 +9,8 @@ import pandas as pd
 
 from serve.offline.cost import Costs, costs_of
 from serve.offline.fit.data import Rows, TrainingSet
-from serve.offline.table import RoutingTable, split_experts, split_prompts
+from serve.offline.splits import split_experts, split_prompts
+from serve.offline.table import RoutingTable
 from serve.protocol import Floats
 
 UNKNOWN_TOKENS = 256.0
@@ -91,14 +92,14 @@ def split_trial(name: str, table: RoutingTable, vectors: Floats, seed: int) -> T
 
     Args:
         name: of the table.
-        table: complete (RoutingTable.comparable).
+        table: see RoutingTable.comparable.
         vectors: (N, D) of its prompts.
         seed: of the split.
     """
-    costs = costs_of(table)
     train, validation, test = _rows(table, *split_prompts(table, seed))
-    everything = training_set(table, vectors, costs)
     known = np.concatenate([train, validation])
+    costs = costs_of(table, known)
+    everything = training_set(table, vectors, costs)
     data = everything.rows(known)
     data = replace(data, validation=np.arange(len(known)) >= len(train))
     return Trial(name, seed, data, costs.rows(known), everything.rows(test), costs.rows(test))
@@ -117,10 +118,10 @@ def split_unseen(name: str, table: RoutingTable, vectors: Floats, seed: int) -> 
     order = np.concatenate([rng.permutation(validation), rng.permutation(train)])
     probes = np.sort(order[: min(PROBES, len(validation) + len(train) // 2)])
     ours, theirs = table.pool(seen), table.pool(unseen)
-    costs = costs_of(theirs)
-    under_seen = training_set(ours, vectors, costs_of(ours))
-    under_unseen = training_set(theirs, vectors, costs)
     known = np.concatenate([train, validation])
+    costs = costs_of(theirs, known)
+    under_seen = training_set(ours, vectors, costs_of(ours, known))
+    under_unseen = training_set(theirs, vectors, costs)
     data = replace(under_seen.rows(known), validation=np.arange(len(known)) >= len(train))
     trial = Trial(
         name,

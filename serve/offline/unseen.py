@@ -64,11 +64,12 @@ def for_unseen(fitted: Fitted, trial: UnseenTrial, *, full: bool) -> Fitted:
 def adapted(predictor: OpenPredictor, measured: TrainingSet) -> OpenPredictor:
     """The predictor for the experts of `measured` alone, each added from its answers there."""
     for column, expert in enumerate(measured.experts):
+        rows = ~np.isnan(measured.quality[:, column])
         predictor = predictor.add_expert(
             expert,
-            measured.vectors,
-            measured.quality[:, column],
-            _known(measured.output_tokens[:, column]),
+            measured.vectors[rows],
+            measured.quality[rows, column],
+            _known(measured.output_tokens[rows, column]),
         )
     return predictor.keep(measured.experts)
 

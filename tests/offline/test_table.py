@@ -7,12 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serve.cli import main
 from serve.errors import TableError
-from serve.offline.table import RoutingTable, split_experts, split_prompts
+from serve.offline.table import RoutingTable
 from tests.offline.conftest import make_table
 
 
@@ -88,14 +86,36 @@ def test_the_kept_table_holds_every_prompt_and_fits_its_limit(repository):
     assert sum(file.stat().st_size for file in artifact.iterdir()) < 2_000_000
 
 
-def test_what_cannot_be_compared_is_left_out_and_said(table):
+def test_an_expert_with_too_few_answers_is_not_compared_and_a_gap_is_said(table):
     table.quality.iloc[:50, 1] = np.nan  # mid: measured on 83 %
     table.quality.iloc[3, 0] = np.nan
-    complete, notes = table.comparable()
-    assert complete.experts == ["cheap", "dear"] and len(complete.prompts) == 299
-    assert "mid" in notes[0] and "1 of 300 prompts left out" in notes[1]
-    assert list(complete.tensors["cost_usd"].columns) == ["cheap", "dear"]
+    table.prompts.loc["p9", "prompt"] = None
+    pool, notes = table.comparable()
+    assert pool.experts == ["cheap", "dear"] and len(pool.prompts) == 299
+    assert notes[0].startswith("1 of 300 prompts left out")
+    assert "mid" in notes[1] and "1 of 299 prompts are for learning alone" in notes[2]
+    assert list(pool.tensors["cost_usd"].columns) == ["cheap", "dear"]
     assert make_table().comparable()[1] == []
+
+
+def test_experts_with_gaps_here_and_there_are_all_compared_and_all_learned():
+    made = make_table(600)
+    rng = np.random.default_rng(0)
+    made.quality[:] = np.where(rng.random(made.quality.shape) < 0.05, np.nan, made.quality)
+    pool, notes = made.comparable()
+    assert pool.experts == made.experts and len(pool.prompts) >= 598
+    assert 0 < (~pool.complete).sum() < 200 and "for learning alone" in notes[-1]
+    assert len(made.learnable()[0].prompts) == len(pool.prompts)
+
+
+def test_what_only_one_expert_answered_is_learned_but_not_compared(table):
+    table.quality.iloc[40:, 1:] = np.nan
+    assert table.learnable()[0].experts == table.experts
+    with pytest.raises(TableError, match="'cheap' is measured on 100% of them, 'mid' on 13%"):
+        table.comparable()
+    table.quality.iloc[20:, 1:] = np.nan
+    with pytest.raises(TableError, match="20 of them with a text and answered by 'mid'"):
+        table.learnable()
 
 
 def broken(folder, change):
@@ -187,31 +207,3 @@ def test_a_bad_table_gets_one_line_and_exit_status_2(tmp_path, case, verb, monke
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("pointsman: ") and words in line and str(folder) in line
     assert not (tmp_path / "out").exists()
-
-
-@given(prompts=st.integers(30, 200), seed=st.integers(0, 99))
-def test_a_split_is_disjoint_complete_stratified_and_seeded(prompts, seed):
-    made = make_table(prompts)
-    parts = split_prompts(made, seed)
-    assert sorted(i for part in parts for i in part) == sorted(made.prompts.index)
-    for part, share in zip(parts, (0.6, 0.1, 0.3), strict=True):
-        counts = made.prompts.loc[part, "task"].value_counts()
-        for task, total in made.prompts["task"].value_counts().items():
-            assert abs(counts.get(task, 0) - share * total) <= 1
-    for part, again in zip(parts, split_prompts(made, seed), strict=True):
-        assert list(part) == list(again)
-
-
-def test_prompts_of_one_text_are_never_on_two_sides(table):
-    table.prompts["prompt"] = [f"text {i % 100}" for i in range(300)]
-    sides = [set(table.prompts.loc[part, "prompt"]) for part in split_prompts(table, 1)]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
-
-
-def test_a_third_of_the_experts_is_unseen():
-    made = make_table(60, experts=[f"e{i}" for i in range(9)])
-    seen, unseen = split_experts(made, 0)
-    assert len(seen) == 6 and len(unseen) == 3 and not set(seen) & set(unseen)
-    assert split_experts(made, 0) == (seen, unseen) != split_experts(made, 1)
-    with pytest.raises(TableError, match="holds out a third"):
-        split_experts(make_table(60), 0)

@@ -94,10 +94,10 @@ def fit_bert(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = _trained(data.train.texts, labels, start, home, epochs)
-    encoder = TransformerEncoder(str(home / "encoder"))
+    encoder = home / "encoder"
     predictor = predictor_of(nn.Sequential(head), data, temperature, score_scale)
     rows = np.flatnonzero(data.validation)
-    held = predictor.predict(encode_all(data.held.texts, encoder))
+    held = predictor.predict(encode_all(data.held.texts, TransformerEncoder(str(encoder))))
     return Fitted(predictor, rows, held, {"epochs": epochs}, encoder)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.protocol import Doubles, Encoder, Floats, Prediction, StoredPredictor
+from serve.protocol import Doubles, Floats, Prediction, StoredPredictor
 
 Rows: TypeAlias = NDArray[np.int64]
 
@@ -73,14 +74,15 @@ class Fitted:
         held_out: predictions for those rows by models that were fitted without them; what
             lambda, the guard and the calibration are read from.
         chosen: the hyper-parameters that validation chose, for the reader.
-        encoder: the router's own, where it brings one; the predictor reads its vectors.
+        encoder: model directory of the router's own encoder, where it brings one; the predictor
+            reads its vectors.
     """
 
     predictor: StoredPredictor
     held_rows: Rows
     held_out: Prediction
     chosen: Mapping[str, object]
-    encoder: Encoder | None = None
+    encoder: Path | None = None
 
 
 Fit: TypeAlias = Callable[..., Fitted]
@@ -93,3 +95,16 @@ def fitted_on_train(
     """A Fitted whose held-out predictions are those for the validation prompts."""
     rows = np.flatnonzero(data.validation)
     return Fitted(predictor, rows, predictor.predict(data.vectors[rows]), chosen)
+
+
+def complete(values: Floats) -> tuple[Doubles, Doubles]:
+    """(N, E) with gaps -> the same with gaps filled, and the (E,) means.
+
+    A gap is filled by the expert's mean plus what the prompt's other experts deviate from theirs,
+    so that it says nothing about how experts differ.
+    """
+    known = ~np.isnan(values)
+    mean = np.nanmean(values.astype(np.float64), axis=0)
+    deviation = np.where(known, values - mean, 0.0)
+    row = deviation.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return np.where(known, values, mean + row), mean

@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
+from serve.offline.fit.data import Fitted, TrainingSet, complete, fitted_on_train
 from serve.offline.fit.kmeans import STRENGTH, centroids
-from serve.offline.fit.ridge import complete
 from serve.offline.fit.select import validated_area
 from serve.protocol import Floats
 from serve.routing.clusters import LearnedMapPredictor
@@ -68,8 +67,8 @@ def _trained(data: TrainingSet, centres: Floats, strength: float) -> LearnedMapP
     theta = torch.tensor(start.theta * TEMPERATURE, requires_grad=True)
     bias = torch.tensor(start.bias * TEMPERATURE, requires_grad=True)
     psi = torch.tensor(start.psi)
-    x, y = torch.tensor(train.vectors), torch.tensor(complete(train.quality)[0]).float()
-    hx, hy = torch.tensor(held.vectors), torch.tensor(complete(held.quality)[0]).float()
+    x, y = torch.tensor(train.vectors), torch.tensor(_targets(train.quality))
+    hx, hy = torch.tensor(held.vectors), torch.tensor(_targets(held.quality))
     optimiser = torch.optim.Adam([theta, bias], lr=RATE * TEMPERATURE)
     best, waited, kept = np.inf, 0, (start.theta, start.bias)
     for _ in range(STEPS):
@@ -85,6 +84,11 @@ def _trained(data: TrainingSet, centres: Floats, strength: float) -> LearnedMapP
         if waited >= PATIENCE:
             break
     return _with_psi(train, *kept, strength)
+
+
+def _targets(quality: Floats) -> Floats:
+    """(N, E) with gaps filled; what fills one may lie outside 0..1, where there is no log loss."""
+    return np.clip(complete(quality)[0], 0, 1).astype(np.float32)
 
 
 def _plain(tensor: torch.Tensor) -> Floats:

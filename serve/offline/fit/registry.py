@@ -32,6 +32,7 @@ class Router:
         priced: whether its rule weighs each answer's expected cost, tokens times price; else each
             expert's mean cost, UniRoute's c(h).
         open: whether its predictor is an OpenPredictor, which takes new experts.
+        reads_text: whether it brings its own encoder, and needs no vectors.
         on_probes: whether it remembers prompts, so that for new experts S_val is all it has.
     """
 
@@ -39,6 +40,7 @@ class Router:
     guarded: bool = False
     priced: bool = False
     open: bool = True
+    reads_text: bool = False
     on_probes: bool = False
 
 
@@ -52,7 +54,7 @@ ROUTERS: dict[str, Router] = {
     "ridge": Router(fit_ridge),
     "to_knn": Router(fit_to_knn, open=False),
     "mlp": Router(fit_mlp, open=False),
-    "bert": Router(fit_bert, open=False),
+    "bert": Router(fit_bert, open=False, reads_text=True),
     "zero": Router(fit_constant),
 }
 

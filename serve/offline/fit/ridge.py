@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
+from serve.offline.fit.data import Fitted, TrainingSet, complete, fitted_on_train
 from serve.offline.fit.select import validated_area
 from serve.protocol import Doubles, Floats
 from serve.routing.ridge import RidgePredictor
@@ -62,16 +62,3 @@ class _Path:
         """(D, E)."""
         scaled = self._target / (np.maximum(self._values, 0) + alpha)[:, None]
         return np.asarray(self._basis @ scaled, dtype=np.float32)
-
-
-def complete(values: Floats) -> tuple[Doubles, Doubles]:
-    """(N, E) with gaps -> the same with gaps filled, and the (E,) means.
-
-    A gap is filled by the expert's mean plus what the prompt's other experts deviate from theirs,
-    so that it says nothing about how experts differ.
-    """
-    known = ~np.isnan(values)
-    mean = np.nanmean(values.astype(np.float64), axis=0)
-    deviation = np.where(known, values - mean, 0.0)
-    row = deviation.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    return np.where(known, values, mean + row), mean

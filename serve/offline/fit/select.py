@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serve.offline.fit.data import TrainingSet
+from serve.offline.fit.data import TrainingSet, complete
 from serve.offline.metrics import Curve, area, curve_of, lambdas, picks_at
 from serve.protocol import Doubles, Prediction
 
@@ -13,7 +13,7 @@ SWEEP = 60
 
 
 def validated_area(prediction: Prediction, held: TrainingSet) -> float:
-    """Area that `prediction` earns on the prompts it was made for; unmeasured answers earn 0."""
+    """Area that `prediction` earns on the prompts it was made for."""
     return area(validated_curve(prediction, held), held.cost)
 
 
@@ -23,7 +23,7 @@ def validated_curve(prediction: Prediction, held: TrainingSet, points: int = SWE
     cost = expected_cost(held)
     predicted = prediction.quality.astype(np.float64)
     picks = [picks_at(predicted, cost, value) for value in lam]
-    return curve_of(picks, lam, np.nan_to_num(held.quality.astype(np.float64)), held.cost)
+    return curve_of(picks, lam, complete(held.quality)[0], held.cost)
 
 
 def expected_cost(data: TrainingSet) -> Doubles:

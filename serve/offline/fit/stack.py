@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from serve.offline.fit.data import Fitted, Rows, TrainingSet
+from serve.offline.fit.data import Fitted, Rows, TrainingSet, complete
 from serve.offline.fit.kmeans import STRENGTH, centroids
 from serve.offline.fit.learned_map import soft_kmeans
-from serve.offline.fit.ridge import complete, ridges
+from serve.offline.fit.ridge import ridges
 from serve.offline.fit.task_map import task_map
 from serve.protocol import Doubles, Floats, OpenPredictor, Prediction
 from serve.routing.stack import StackPredictor, combine, nearest_distance, weighted

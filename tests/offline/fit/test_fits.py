@@ -7,9 +7,9 @@ import pytest
 
 from serve.errors import SettingsError
 from serve.offline.cost import costs_of
-from serve.offline.fit.data import TrainingSet
+from serve.offline.fit.data import TrainingSet, complete
 from serve.offline.fit.registry import ROUTERS, parse_router
-from serve.offline.fit.ridge import complete, ridges
+from serve.offline.fit.ridge import ridges
 from serve.offline.fit.stack import folds
 from serve.offline.guard import calibrate
 from serve.offline.judge import best_single, judge
@@ -52,6 +52,7 @@ def test_a_seed_gives_the_same_bits(clear, name):
 def test_missing_measurements_are_no_obstacle(name):
     made = make_table(400)
     made.quality.iloc[::90, 0] = np.nan
+    made.quality.iloc[5::7, 1] = np.nan
     made.tensors["out_tokens"].iloc[::3] = np.nan
     split = split_trial("made", made, FakeTaskEncoder().encode(made.texts), 0)
     said = ROUTERS[name].fit(split.data, seed=0).predictor.predict(split.test.vectors)
