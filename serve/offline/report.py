@@ -10,6 +10,11 @@ from scipy import stats
 from serve.offline.results import DEFAULT, Row, interval
 
 SIGNIFICANT = 0.05
+HEADLINE = ("best_single", "random", "oracle", "accuracy", "cost_ratio", "area", "zero_area")
+SAFE = 0.005
+"""What a router may lose and still be called safe, in quality."""
+
+ROUNDING = 1e-9
 
 
 def sign_test(first: Sequence[float], second: Sequence[float]) -> tuple[int, int, float]:
@@ -38,13 +43,54 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _summary(rows: Sequence[Row], protocol: str) -> str:
     tables = list(dict.fromkeys(row.table for row in rows))
+    by_name = _by_name(rows)
+    lines = [f"**All tables, {protocol}**", ""]
+    if DEFAULT in by_name:
+        lines += [*_headline(by_name[DEFAULT], tables), ""]
+    if len(by_name) > 1:
+        lines += [*_matrix(by_name, tables), "", *_wins(by_name)]
+    return "\n".join(lines).rstrip()
+
+
+def _headline(rows: Sequence[Row], tables: Sequence[str]) -> list[str]:
+    """A line for each table: what the router that ships does beside what needs no router."""
     lines = [
-        f"**All tables, {protocol}**: mean gain over the best single expert in points; mean Area",
+        f"Quality on test prompts, mean of {len({row.seed for row in rows})} seeds, and the "
+        f"{DEFAULT} router's gain over the best single expert in points:",
         "",
-        f"| router | {' | '.join(tables)} |",
+        "| table | best single | random | oracle | router | gain | worst seed | cost | QNC | Area "
+        "| ZeroRouter's |",
+        "|---" * 11 + "|",
+    ]
+    for table in tables:
+        its = [row for row in rows if row.table == table]
+        gain, half = interval([100 * row.gain for row in its])
+        mean = {key: float(np.mean([vars(row)[key] for row in its])) for key in HEADLINE}
+        cells = [
+            table,
+            *(f"{mean[key]:.4f}" for key in ("best_single", "random", "oracle", "accuracy")),
+            f"{gain:+.2f} ± {half:.2f}",
+            f"{min(100 * row.gain for row in its):+.2f}",
+            f"{mean['cost_ratio']:.2f}",
+            _qnc(its),
+            f"{mean['area']:.4f}",
+            f"{mean['zero_area']:.4f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    safe = [row.gain >= -SAFE and row.cost_ratio <= 1 + ROUNDING for row in rows]
+    return [
+        *lines,
+        "",
+        f"In {sum(safe)} of {len(safe)} splits it is at most {100 * SAFE:.1f} points below the "
+        "best single expert, at no higher cost.",
+    ]
+
+
+def _matrix(by_name: dict[str, list[Row]], tables: Sequence[str]) -> list[str]:
+    lines = [
+        f"| gain in points; Area | {' | '.join(tables)} |",
         "|---" * (len(tables) + 1) + "|",
     ]
-    by_name = _by_name(rows)
     for router, its in by_name.items():
         cells = []
         for table in tables:
@@ -52,9 +98,7 @@ def _summary(rows: Sequence[Row], protocol: str) -> str:
             gain, area = np.mean(here, axis=0)
             cells.append(f"{gain:+.2f}; {area:.4f}")
         lines.append(f"| {router} | {' | '.join(cells)} |")
-    if len(by_name) > 1:
-        lines += ["", *_wins(by_name)]
-    return "\n".join(lines)
+    return lines
 
 
 def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:

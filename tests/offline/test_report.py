@@ -43,7 +43,14 @@ def test_many_tables_have_a_summary():
     rows = [row(), row("knn", area=0.7), replace(row(gain=0.03), table="u")]
     rows.append(replace(row("knn"), table="u"))
     text = markdown(rows)
-    assert "| router | t | u |" in text
+    assert "| gain in points; Area | t | u |" in text
+    assert "| t | 0.7000 | 0.5000 | 0.9000 |" in text and "| +3.00 ± 0.00 | +3.00 |" in text
+    assert "In 2 of 2 splits it is at most 0.5 points below" in text
     assert "| default | +1.00; 0.8000 | +3.00; 0.8000 |" in text
     assert "| default |  | 1 of 1 |" in text
     assert "All tables" not in markdown(rows[:2])
+
+
+def test_a_loss_or_a_higher_cost_is_not_safe():
+    rows = [row(gain=-0.006), replace(row(gain=0.02), cost_ratio=1.01, table="u")]
+    assert "In 0 of 2 splits" in markdown(rows)

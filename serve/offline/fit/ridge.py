@@ -24,21 +24,23 @@ def fit_ridge(data: TrainingSet, *, seed: int) -> Fitted:
 
 
 def ridges(train: TrainingSet, alphas: Sequence[float]) -> list[RidgePredictor]:
-    """One predictor a penalty, all from one decomposition of the vectors' covariance."""
+    """One predictor a penalty, all from one covariance of the vectors."""
     centre = train.vectors.mean(axis=0)
     quality, mean = complete(train.quality)
-    q = _Path(train.vectors - centre, quality - mean)
     measured = ~np.isnan(train.output_tokens).all(axis=1)
     tokens, mean_tokens = complete(train.output_tokens[measured])
-    same = bool(measured.all())
-    t = _Path(train.vectors[measured] - centre, tokens - mean_tokens, q if same else None)
+    x = train.vectors - centre
+    known = x[measured]
+    covariance = (x.T @ x).astype(np.float64)
+    theirs = covariance if measured.all() else (known.T @ known).astype(np.float64)
+    target, length = x.T @ (quality - mean), known.T @ (tokens - mean_tokens)
     return [
         RidgePredictor(
             train.experts,
             centre,
-            q.weights(alpha),
+            _weights(covariance, target, alpha),
             mean.astype(np.float32),
-            t.weights(alpha),
+            _weights(theirs, length, alpha),
             mean_tokens.astype(np.float32),
             alpha,
         )
@@ -46,19 +48,7 @@ def ridges(train: TrainingSet, alphas: Sequence[float]) -> list[RidgePredictor]:
     ]
 
 
-class _Path:
-    """Ridge solutions for any penalty: weights = V (S + alpha)^-1 V' X' Y."""
-
-    def __init__(self, x: Floats, y: Doubles, known: _Path | None = None) -> None:
-        self._values: Doubles
-        self._basis: Doubles
-        if known is not None:
-            self._values, self._basis = known._values, known._basis
-        else:
-            self._values, self._basis = np.linalg.eigh((x.T @ x).astype(np.float64))
-        self._target = self._basis.T @ (x.T @ y)
-
-    def weights(self, alpha: float) -> Floats:
-        """(D, E)."""
-        scaled = self._target / (np.maximum(self._values, 0) + alpha)[:, None]
-        return np.asarray(self._basis @ scaled, dtype=np.float32)
+def _weights(covariance: Doubles, target: Doubles, alpha: float) -> Floats:
+    """(D, D) X'X and (D, E) X'Y -> (D, E) weights (X'X + alpha)^-1 X'Y."""
+    penalised = covariance + alpha * np.eye(len(covariance))
+    return np.asarray(np.linalg.solve(penalised, target), dtype=np.float32)
