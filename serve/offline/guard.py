@@ -12,7 +12,7 @@ from serve.offline.metrics import Picks, earned, lambdas, picks_at
 from serve.protocol import Doubles, Prediction
 from serve.routing.guard import Guard
 
-CONFIDENCE = 0.9
+CONFIDENCE = 0.95
 """One-sided. Higher steps aside more often: it trades gain for certainty; our default."""
 
 

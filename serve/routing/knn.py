@@ -66,21 +66,21 @@ class KnnPredictor:
         for pattern in np.unique(measured, axis=1).T:
             same = (measured == pattern[:, None]).all(axis=0)
             rows = np.flatnonzero(pattern)
-            k = min(self._k, len(rows))
-            nearest = rows[np.argpartition(-similarity[:, rows], k - 1, axis=1)[:, :k]]
+            near = nearest(similarity if pattern.all() else similarity[:, rows], self._k)
             quality[:, same] = self._shrunk_mean(
-                self._quality[:, same][nearest], self._mean_quality[same]
+                near, self._quality[rows][:, same], self._mean_quality[same]
             )
             tokens[:, same] = self._shrunk_mean(
-                self._output_tokens[:, same][nearest], self._mean_tokens[same]
+                near, self._output_tokens[rows][:, same], self._mean_tokens[same]
             )
         return Prediction(quality, tokens)
 
-    def _shrunk_mean(self, local: Floats, overall: Floats) -> Floats:
-        """(B, k, E) neighbours' values and the (E,) means over all prompts -> (B, E)."""
-        measured = np.sum(~np.isnan(local), axis=1)
-        deviation = np.nansum(local - overall, axis=1)
-        mean = overall + deviation / np.maximum(measured + self._shrinkage, 1)
+    def _shrunk_mean(self, near: Floats, values: Floats, overall: Floats) -> Floats:
+        """(B, N) neighbours marked 1, (N, E) values and their (E,) overall means -> (B, E)."""
+        measured = ~np.isnan(values)
+        deviation = near @ np.where(measured, values - overall, 0)
+        count = near @ measured.astype(np.float32)
+        mean = overall + deviation / np.maximum(count + self._shrinkage, 1)
         return np.asarray(mean, dtype=np.float32)
 
     def add_expert(
@@ -141,3 +141,13 @@ class KnnPredictor:
             k=int(params["k"]),
             shrinkage=float(params["shrinkage"]),
         )
+
+
+def nearest(similarity: Floats, k: int) -> Floats:
+    """(B, N) similarities -> (B, N), 1 at the k nearest and at what is just as near, else 0.
+
+    As a matrix, so that the sum over neighbours is a product: gathering them takes far longer.
+    """
+    k = min(k, similarity.shape[1])
+    least = np.partition(similarity, -k, axis=1)[:, -k, None]
+    return (similarity >= least).astype(np.float32)

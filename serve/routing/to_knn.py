@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from serve.protocol import Floats, Prediction
+from serve.routing.knn import nearest
 from serve.routing.soft_labels import quality_of
 
 
@@ -39,9 +40,8 @@ class ToKnnPredictor:
 
     def predict(self, vectors: Floats) -> Prediction:
         """(B, D) -> (B, E)."""
-        k = min(self.k, len(self.vectors))
-        nearest = np.argpartition(-(vectors @ self.vectors.T), k - 1, axis=1)[:, :k]
-        label = self.labels[nearest].mean(axis=1)
+        near = nearest(vectors @ self.vectors.T, self.k)
+        label = near @ self.labels / near.sum(axis=1, keepdims=True)
         quality = quality_of(
             np.log(label + 1e-9),
             self.level,
