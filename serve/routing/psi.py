@@ -12,7 +12,14 @@ import numpy as np
 from serve.protocol import Floats
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""Pseudo-counts that a new expert's Psi may be shrunk by; our default."""
+"""Pseudo-counts that an expert's Psi may be shrunk by; our default."""
+
+
+def shrunk_means(phi: Floats, values: Floats, strength: float | None = None) -> Floats:
+    """Cluster means by that pseudo-count, or by the best one for each expert."""
+    if strength is None:
+        return validated_means(phi, values)
+    return cluster_means(phi, values, strength)
 
 
 def cluster_means(phi: Floats, values: Floats, strength: float) -> Floats:
@@ -31,26 +38,31 @@ def cluster_means(phi: Floats, values: Floats, strength: float) -> Floats:
 
 
 def validated_means(phi: Floats, values: Floats) -> Floats:
-    """Cluster means of one new expert, the pseudo-count chosen by leaving each prompt out in turn.
+    """Cluster means, each expert's pseudo-count chosen by leaving each prompt out in turn.
 
     A few hundred answers spread over a hundred clusters say little of each: how little differs from
     expert to expert and from map to map.
 
     Args:
         phi: (n, K), rows sum to 1.
-        values: (n, 1), complete.
+        values: (n, E), NaN where not measured.
 
     Returns:
-        (K, 1).
+        (K, E).
     """
-    weight = phi.sum(axis=0)
-    errors = []
+    measured = ~np.isnan(values)
+    known = measured.astype(phi.dtype)
+    weight = phi.T @ known  # [clusters, experts]
+    tried, errors = [], []
     for strength in STRENGTHS:
-        fitted = phi @ cluster_means(phi, values, strength)
+        means = cluster_means(phi, values, strength)
         # What a prompt adds to its own estimate: the estimate without it is off by 1 / (1 - own).
-        own = (phi**2 / (weight + strength)).sum(axis=1, keepdims=True)
-        errors.append(float((((values - fitted) / (1 - own)) ** 2).mean()))
-    return cluster_means(phi, values, STRENGTHS[int(np.argmin(errors))])
+        own = phi**2 @ (1 / (weight + strength))
+        left_out = np.where(measured, (values - phi @ means) / (1 - own), 0)
+        tried.append(means)
+        errors.append((left_out**2).sum(axis=0))
+    best = np.argmin(errors, axis=0)  # [experts]
+    return np.asarray(np.stack(tried)[best, :, np.arange(values.shape[1])].T, dtype=np.float32)
 
 
 def columns(names: tuple[str, ...], wanted: tuple[str, ...] | list[str]) -> list[int]:

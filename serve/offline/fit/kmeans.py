@@ -14,17 +14,14 @@ from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
 from serve.offline.fit.select import validated_area
 from serve.protocol import Floats
 from serve.routing.clusters import KMeansPredictor
-from serve.routing.psi import cluster_means
+from serve.routing.psi import shrunk_means
 
 KS = (5, 10, 25, 50, 100, 200, 300)
 """The paper tries {5, 10, 25, ..., 300}."""
 
-STRENGTH = 3.0
-"""Pseudo-count of an expert's overall mean in a cluster; our default, the paper has none."""
 
-
-def fit_kmeans(data: TrainingSet, *, seed: int, strength: float = STRENGTH) -> Fitted:
-    """The K of best Area on the validation prompts."""
+def fit_kmeans(data: TrainingSet, *, seed: int, strength: float | None = None) -> Fitted:
+    """The K of best Area on the validation prompts; `strength` 0 is the paper's plain means."""
     train, held = data.train, data.held
     tried = {
         k: kmeans(train, centroids(train.vectors, k, seed), strength)
@@ -36,14 +33,14 @@ def fit_kmeans(data: TrainingSet, *, seed: int, strength: float = STRENGTH) -> F
     return fitted_on_train(tried[best], data, {"K": best})
 
 
-def kmeans(train: TrainingSet, centres: Floats, strength: float) -> KMeansPredictor:
+def kmeans(train: TrainingSet, centres: Floats, strength: float | None) -> KMeansPredictor:
     """Psi of every expert on those clusters."""
     blank = np.zeros((len(centres), 0), dtype=np.float32)
     phi = KMeansPredictor((), blank, blank, centres).phi(train.vectors)
     return KMeansPredictor(
         train.experts,
-        cluster_means(phi, train.quality, strength),
-        cluster_means(phi, train.output_tokens, strength),
+        shrunk_means(phi, train.quality, strength),
+        shrunk_means(phi, train.output_tokens, strength),
         centres,
     )
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from serve.offline.fit.data import Fitted, TrainingSet, complete, fitted_on_train
-from serve.offline.fit.kmeans import STRENGTH, centroids
+from serve.offline.fit.kmeans import centroids
 from serve.offline.fit.select import validated_area
 from serve.protocol import Floats
 from serve.routing.clusters import LearnedMapPredictor
-from serve.routing.psi import cluster_means
+from serve.routing.psi import shrunk_means
 
 KS = (10, 25, 50, 100, 200)
 TEMPERATURE = 0.05
@@ -25,8 +25,8 @@ TEMPERATURE = 0.05
 RATE, STEPS, PATIENCE = 3e-2, 200, 15
 
 
-def fit_learned_map(data: TrainingSet, *, seed: int, strength: float = STRENGTH) -> Fitted:
-    """The K of best Area on the validation prompts."""
+def fit_learned_map(data: TrainingSet, *, seed: int, strength: float | None = None) -> Fitted:
+    """The K of best Area on the validation prompts; `strength` 0 is the paper's plain means."""
     held = data.held
     tried = {
         k: _trained(data, centroids(data.train.vectors, k, seed), strength)
@@ -38,7 +38,9 @@ def fit_learned_map(data: TrainingSet, *, seed: int, strength: float = STRENGTH)
     return fitted_on_train(tried[best], data, {"K": best})
 
 
-def soft_kmeans(train: TrainingSet, centres: Floats, strength: float) -> LearnedMapPredictor:
+def soft_kmeans(
+    train: TrainingSet, centres: Floats, strength: float | None = None
+) -> LearnedMapPredictor:
     """The map before training: each prompt shared among the clusters whose centroids are near."""
     theta = 2 * centres.T / TEMPERATURE
     bias = -(centres**2).sum(axis=1) / TEMPERATURE
@@ -46,20 +48,20 @@ def soft_kmeans(train: TrainingSet, centres: Floats, strength: float) -> Learned
 
 
 def _with_psi(
-    train: TrainingSet, theta: Floats, bias: Floats, strength: float
+    train: TrainingSet, theta: Floats, bias: Floats, strength: float | None
 ) -> LearnedMapPredictor:
     blank = np.zeros((len(bias), 0), dtype=np.float32)
     phi = LearnedMapPredictor((), blank, blank, theta, bias).phi(train.vectors)
     return LearnedMapPredictor(
         train.experts,
-        cluster_means(phi, train.quality, strength),
-        cluster_means(phi, train.output_tokens, strength),
+        shrunk_means(phi, train.quality, strength),
+        shrunk_means(phi, train.output_tokens, strength),
         theta,
         bias,
     )
 
 
-def _trained(data: TrainingSet, centres: Floats, strength: float) -> LearnedMapPredictor:
+def _trained(data: TrainingSet, centres: Floats, strength: float | None) -> LearnedMapPredictor:
     """Theta by full-batch Adam; the weights of least validation log loss are kept."""
     train, held = data.train, data.held
     start = soft_kmeans(train, centres, strength)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from serve.offline.fit.data import Fitted, Rows, TrainingSet, complete
-from serve.offline.fit.kmeans import STRENGTH, centroids
+from serve.offline.fit.kmeans import centroids
 from serve.offline.fit.learned_map import soft_kmeans
 from serve.offline.fit.ridge import ridges
 from serve.offline.fit.task_map import task_map
@@ -72,7 +72,7 @@ def folds(rows: int, seed: int) -> list[Rows]:
 
 
 def _members(train: TrainingSet, centres: Floats) -> Sequence[OpenPredictor]:
-    soft = soft_kmeans(train, centres, STRENGTH)
+    soft = soft_kmeans(train, centres)
     return [task_map(train, PENALTY), *ridges(train, ALPHAS), soft]
 
 

@@ -15,13 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
 from serve.offline.fit.select import validated_area
 from serve.routing.clusters import TaskMapPredictor
-from serve.routing.psi import cluster_means
+from serve.routing.psi import shrunk_means
 
 PENALTIES = (10.0, 30.0, 100.0)
 """Inverse strengths of the regression's penalty; our default."""
-
-STRENGTH = 3.0
-"""Pseudo-count of an expert's overall mean in a task; our default."""
 
 MAX_TASKS = 64
 """Rarer tasks share one class: a class needs prompts, and the regression's cost grows with them."""
@@ -36,15 +33,15 @@ def fit_task_map(data: TrainingSet, *, seed: int) -> Fitted:
     return fitted_on_train(tried[best], data, {"penalty": best})
 
 
-def task_map(train: TrainingSet, penalty: float, strength: float = STRENGTH) -> TaskMapPredictor:
+def task_map(train: TrainingSet, penalty: float) -> TaskMapPredictor:
     """A predictor with one cluster a task."""
     theta, bias = _recognise(train, penalty)
     blank = np.zeros((len(bias), 0), dtype=np.float32)
     phi = TaskMapPredictor((), blank, blank, theta, bias).phi(train.vectors)
     return TaskMapPredictor(
         train.experts,
-        cluster_means(phi, train.quality, strength),
-        cluster_means(phi, train.output_tokens, strength),
+        shrunk_means(phi, train.quality),
+        shrunk_means(phi, train.output_tokens),
         theta,
         bias,
     )
