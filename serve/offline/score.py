@@ -25,13 +25,20 @@ def score(table_folder: Path, settings: Settings) -> str:
 
     Raises:
         SettingsError: the settings name no artifact.
+        ArtifactError: it was trained on another table, whose test prompts may be among these.
     """
     if settings.router.artifact is None:
         raise SettingsError("router.artifact: name the artifact to evaluate")
-    test = RoutingTable.load(table_folder).split("test")
+    table = RoutingTable.load(table_folder)
+    test = table.split("test")
     loaded = artifact.load(Path(settings.router.artifact))
     encoder = TransformerEncoder(weights.folder(settings.router.encoder))
-    loaded.require(experts=test.experts, encoder=encoder.name, where=settings.router.artifact)
+    loaded.require(
+        experts=test.experts,
+        encoder=encoder.name,
+        where=settings.router.artifact,
+        table=table.fingerprint(),
+    )
     pipeline = RoutingPipeline(
         encoder,
         loaded.predictor,

@@ -55,8 +55,10 @@ class Artifact:
         """Name and version, as the x-pointsman-router header gives them."""
         return f"{self.name}@{self.version}"
 
-    def require(self, *, experts: Iterable[str], encoder: str, where: str) -> None:
-        """Raise ArtifactError unless it was trained for this pool and this encoder."""
+    def require(
+        self, *, experts: Iterable[str], encoder: str, where: str, table: str | None = None
+    ) -> None:
+        """Raise ArtifactError unless it was trained for this pool, encoder and (if given) table."""
         known, asked = sorted(self.predictor.experts), sorted(experts)
         if known != asked:
             raise ArtifactError(
@@ -67,6 +69,11 @@ class Artifact:
             raise ArtifactError(
                 f"{where}: the router was trained on encoder {self.encoder}, the settings give "
                 f"{encoder}; name the encoder it was trained on, or train it on this one"
+            )
+        if table is not None and self.table != table:
+            raise ArtifactError(
+                f"{where}: the router learned from table {self.table}, this is {table}; name the "
+                "table it learned from, or train it on this one"
             )
 
 

@@ -98,6 +98,13 @@ def test_other_experts_and_other_encoders_are_refused(tmp_path):
         loaded.require(experts=["a", "b"], encoder="enc/2", where="x")
 
 
+def test_another_table_is_refused_where_it_is_asked_for(tmp_path):
+    loaded = save(tmp_path)
+    loaded.require(experts=["a", "b"], encoder="enc/1", where="x", table="0123456789ab")
+    with pytest.raises(ArtifactError, match="learned from table 0123456789ab, this is other"):
+        loaded.require(experts=["a", "b"], encoder="enc/1", where="x", table="other")
+
+
 def test_the_guard_is_kept_with_the_router(tmp_path):
     assert save(tmp_path / "plain").guard is None
     kept = save(tmp_path / "guarded", guard=guard()).guard
