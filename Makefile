@@ -12,9 +12,9 @@ POOLS := llmrouter_9 rational_cascades_9 zeroeval routerbench_subset mmlu_pro
 # Of mmlu_pro: a name inferred, answers not parsed, an expert measured on 86 % of the prompts.
 WITHOUT := gemini-3.1-pro deepseek-chat-v2-0520 DeepSeek-Coder-V2
 PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp mlp:score_scale=1 ridge task_map zero
-UNSEEN := default kmeans kmeans:full learned_map learned_map:full stack stack:full task_map knn:plain=true zero
+UNSEEN := default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
 
-.PHONY: setup serve test check format lock table router results evaluation papers unseen
+.PHONY: setup serve test check format lock table router results evaluation papers unseen encoders
 
 setup: $(INSTALLED)
 
@@ -61,7 +61,11 @@ evaluation: setup
 	$(call EVALUATE,$(POOLS) routellm,default stack zero) --seeds 20 --out results/default
 
 papers: setup
-	$(call EVALUATE,$(POOLS) routellm,default $(PAPERS)) --seeds 5 --out results/papers
+	$(call EVALUATE,$(POOLS),default $(PAPERS)) --seeds 5 --out results/papers
+
+encoders: setup
+	for reading in default first-layer middle-layer last-layer words; do \
+	  $(call EVALUATE,$(POOLS),default zero) --seeds 5 --encoder $$reading --out results/$$reading || exit; done
 
 # Of routellm's two experts none can be held out.
 unseen: setup

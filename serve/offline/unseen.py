@@ -38,7 +38,8 @@ def fit_seen(name: str, router: Router, settings: Mapping[str, Any], trial: Unse
             "the unseen-experts protocol"
         )
     data = _as_probes(trial) if router.on_probes else trial.seen
-    return router.fit(data, seed=trial.trial.seed, **settings)
+    sized = {"probes": len(trial.probes.texts)} if router.sized else {}
+    return router.fit(data, seed=trial.trial.seed, **(sized | dict(settings)))
 
 
 def for_unseen(fitted: Fitted, trial: UnseenTrial, *, full: bool) -> Fitted:

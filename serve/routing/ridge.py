@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from serve.protocol import Floats, Prediction
+from serve.protocol import Doubles, Floats, Prediction
 from serve.routing.psi import columns
 
 
@@ -50,17 +50,15 @@ class RidgePredictor:
         self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
     ) -> Self:
         """One more column, by the same penalty on the prompts the expert was measured on."""
-        offset = vectors - self.centre
-        gram = offset @ offset.T + self.alpha * np.eye(len(vectors), dtype=np.float32)
         values = np.stack([quality, output_tokens], axis=1).astype(np.float64)
         mean = values.mean(axis=0)
-        weights = offset.T @ np.linalg.solve(gram.astype(np.float64), values - mean)
+        weights = _solved(vectors - self.centre, values - mean, self.alpha)
         return replace(
             self,
             experts=(*self.experts, expert),
-            weights=_append(self.weights, weights[:, :1]),
+            weights=_append(self.weights, weights[:, :1].astype(np.float32)),
             mean=np.append(self.mean, np.float32(mean[0])),
-            weights_tokens=_append(self.weights_tokens, weights[:, 1:]),
+            weights_tokens=_append(self.weights_tokens, weights[:, 1:].astype(np.float32)),
             mean_tokens=np.append(self.mean_tokens, np.float32(mean[1])),
         )
 
@@ -102,4 +100,12 @@ class RidgePredictor:
 
 
 def _append(weights: Floats, column: Floats) -> Floats:
-    return np.hstack([weights, column.astype(np.float32)])
+    return np.hstack([weights, column])
+
+
+def _solved(x: Floats, y: Doubles, alpha: float) -> Doubles:
+    """(n, D) and (n, T) -> (D, T) ridge weights, by the smaller of the two equal systems."""
+    few = len(x) < x.shape[1]
+    gram = ((x @ x.T) if few else (x.T @ x)).astype(np.float64)
+    gram += alpha * np.eye(len(gram))
+    return np.asarray(x.T @ np.linalg.solve(gram, y) if few else np.linalg.solve(gram, x.T @ y))

@@ -156,3 +156,15 @@ def test_novelty_is_the_share_of_training_prompts_that_lie_nearer():
     at_home = predictor.novelty(predictor.centroids)
     far = predictor.novelty(np.full((1, D), 100, np.float32))
     assert (at_home <= 0.1).all() and far[0] == 1
+
+
+@pytest.mark.parametrize("rows", [D - 2, D, 5 * D])
+def test_a_ridge_adds_an_expert_by_the_textbook_formula(rows):
+    rng = np.random.default_rng(rows)
+    ridge = made("ridge")
+    x, y = unit_rows(rng, rows), floats(rng, rows)
+    grown = ridge.add_expert("new", x, y, y)
+    offset = (x - ridge.centre).astype(np.float64)
+    gram = offset.T @ offset + ridge.alpha * np.eye(D)
+    want = np.linalg.solve(gram, offset.T @ (y - y.mean()))
+    np.testing.assert_allclose(grown.weights[:, -1], want, atol=1e-5)

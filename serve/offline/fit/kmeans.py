@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
-from serve.offline.fit.select import validated_area
+from serve.offline.fit.select import represented, validated_area
 from serve.protocol import Floats
 from serve.routing.clusters import KMeansPredictor
 from serve.routing.psi import shrunk_means
@@ -20,17 +20,28 @@ KS = (5, 10, 25, 50, 100, 200, 300)
 """The paper tries {5, 10, 25, ..., 300}."""
 
 
-def fit_kmeans(data: TrainingSet, *, seed: int, strength: float | None = None) -> Fitted:
-    """The K of best Area on the validation prompts; `strength` 0 is the paper's plain means."""
+def fit_kmeans(
+    data: TrainingSet, *, seed: int, strength: float | None = None, probes: int = 0
+) -> Fitted:
+    """The K of best Area on the validation prompts.
+
+    Args:
+        data: clusters come from its training prompts.
+        seed: of the clusters and the probes.
+        strength: pseudo-count of an expert's mean in each cluster; 0 is the paper's plain mean,
+            None the best by leaving prompts out.
+        probes: to choose K, describe the experts by their answers to so many training prompts, as
+            new experts will be; 0: by all of them, as the paper does.
+    """
     train, held = data.train, data.held
-    tried = {
-        k: kmeans(train, centroids(train.vectors, k, seed), strength)
-        for k in KS
-        if k <= len(train.vectors)
+    known = represented(train, probes, seed)
+    centres = {k: centroids(train.vectors, k, seed) for k in KS if k <= len(train.vectors)}
+    areas = {
+        k: validated_area(kmeans(known, c, strength).predict(held.vectors), held)
+        for k, c in centres.items()
     }
-    areas = {k: validated_area(p.predict(held.vectors), held) for k, p in tried.items()}
     best = max(areas, key=lambda k: areas[k])
-    return fitted_on_train(tried[best], data, {"K": best})
+    return fitted_on_train(kmeans(train, centres[best], strength), data, {"K": best})
 
 
 def kmeans(train: TrainingSet, centres: Floats, strength: float | None) -> KMeansPredictor:

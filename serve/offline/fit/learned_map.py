@@ -13,7 +13,7 @@ import torch
 
 from serve.offline.fit.data import Fitted, TrainingSet, complete, fitted_on_train
 from serve.offline.fit.kmeans import centroids
-from serve.offline.fit.select import validated_area
+from serve.offline.fit.select import represented, validated_area
 from serve.protocol import Floats
 from serve.routing.clusters import LearnedMapPredictor
 from serve.routing.psi import shrunk_means
@@ -25,15 +25,21 @@ TEMPERATURE = 0.05
 RATE, STEPS, PATIENCE = 3e-2, 200, 15
 
 
-def fit_learned_map(data: TrainingSet, *, seed: int, strength: float | None = None) -> Fitted:
-    """The K of best Area on the validation prompts; `strength` 0 is the paper's plain means."""
+def fit_learned_map(
+    data: TrainingSet, *, seed: int, strength: float | None = None, probes: int = 0
+) -> Fitted:
+    """The K of best Area on the validation prompts; arguments as of fit_kmeans."""
     held = data.held
+    known = represented(data.train, probes, seed)
     tried = {
         k: _trained(data, centroids(data.train.vectors, k, seed), strength)
         for k in KS
         if k <= len(data.train.vectors)
     }
-    areas = {k: validated_area(p.predict(held.vectors), held) for k, p in tried.items()}
+    areas = {}
+    for k, map_ in tried.items():
+        described = _with_psi(known, map_.theta, map_.bias, strength)
+        areas[k] = validated_area(described.predict(held.vectors), held)
     best = max(areas, key=lambda k: areas[k])
     return fitted_on_train(tried[best], data, {"K": best})
 

@@ -33,6 +33,8 @@ class Router:
             expert's mean cost, UniRoute's c(h).
         open: whether its predictor is an OpenPredictor, which takes new experts.
         reads_text: whether it brings its own encoder, and needs no vectors.
+        sized: whether how fine its map should be depends on how many answers an expert is known
+            by; its fit then takes `probes`.
         on_probes: whether it remembers prompts, so that for new experts S_val is all it has.
     """
 
@@ -41,6 +43,7 @@ class Router:
     priced: bool = False
     open: bool = True
     reads_text: bool = False
+    sized: bool = False
     on_probes: bool = False
 
 
@@ -48,8 +51,8 @@ ROUTERS: dict[str, Router] = {
     DEFAULT: Router(fit_stack, guarded=True, priced=True),
     "stack": Router(fit_stack, priced=True),
     "task_map": Router(fit_task_map),
-    "kmeans": Router(fit_kmeans),
-    "learned_map": Router(fit_learned_map),
+    "kmeans": Router(fit_kmeans, sized=True),
+    "learned_map": Router(fit_learned_map, sized=True),
     "knn": Router(fit_knn, on_probes=True),
     "ridge": Router(fit_ridge),
     "to_knn": Router(fit_to_knn, open=False),

@@ -17,6 +17,13 @@ def validated_area(prediction: Prediction, held: TrainingSet) -> float:
     return area(validated_curve(prediction, held), held.cost)
 
 
+def represented(train: TrainingSet, probes: int, seed: int) -> TrainingSet:
+    """So many training prompts, as the only ones that an expert is known by; 0: all."""
+    if probes == 0 or probes >= len(train.texts):
+        return train
+    return train.rows(np.random.default_rng(seed).permutation(len(train.texts))[:probes])
+
+
 def validated_curve(prediction: Prediction, held: TrainingSet, points: int = SWEEP) -> Curve:
     """The deferral curve of `prediction` on the prompts it was made for."""
     lam = lambdas(held.cost, points)

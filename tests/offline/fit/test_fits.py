@@ -10,6 +10,7 @@ from serve.offline.cost import costs_of
 from serve.offline.fit.data import TrainingSet, complete
 from serve.offline.fit.registry import ROUTERS, parse_router
 from serve.offline.fit.ridge import ridges
+from serve.offline.fit.select import represented
 from serve.offline.fit.stack import folds
 from serve.offline.guard import calibrate
 from serve.offline.judge import best_single, judge
@@ -129,3 +130,21 @@ def test_costs_of_a_split_are_those_of_its_prompts():
     whole = costs_of(made)
     row = made.texts.index(split.test.texts[4])
     np.testing.assert_array_equal(split.test_costs.measured[4], whole.measured[row])
+
+
+@pytest.mark.parametrize("name", ["kmeans", "learned_map"])
+def test_a_map_for_experts_known_by_few_answers_is_no_finer(name):
+    """Clusters that 40 answers cannot fill say nothing; K is chosen as if no more were known."""
+    split = trial(prompts=1200)
+    fine, coarse = (
+        ROUTERS[name].fit(split.data, seed=0, probes=probes).chosen["K"] for probes in (0, 40)
+    )
+    assert coarse <= fine
+
+
+def test_so_many_probes_describe_an_expert(clear):
+    train = clear.data.train
+    assert represented(train, 0, seed=0) is train
+    assert represented(train, 10_000, seed=0) is train
+    some = represented(train, 40, seed=0)
+    assert len(some.texts) == len(set(some.texts)) == 40 and set(some.texts) <= set(train.texts)
