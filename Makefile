@@ -55,7 +55,8 @@ results: setup
 	$(BIN)/pointsman score --table deployments/local/table --experts $(LOCAL)
 
 # The figures of the README on the real tables: hours on two cores, most of them once, to read the prompts.
-EVALUATE = $(BIN)/pointsman evaluate $(1:%=--table $(POINTSMAN_DATA)/%) $(WITHOUT:%=--without %) $(2:%=--router %)
+EVALUATE = $(BIN)/pointsman evaluate $(1:%=--table $(POINTSMAN_DATA)/%) $(2:%=--router %) \
+  $(if $(filter mmlu_pro,$(1)),$(WITHOUT:%=--without %))
 
 evaluation: setup
 	$(call EVALUATE,$(POOLS) routellm,default stack zero) --seeds 20 --out results/default
@@ -65,7 +66,7 @@ papers: setup
 
 encoders: setup
 	for reading in default first-layer middle-layer last-layer words; do \
-	  $(call EVALUATE,$(POOLS),default zero) --seeds 5 --encoder $$reading --out results/$$reading || exit; done
+	  $(call EVALUATE,$(filter-out mmlu_pro,$(POOLS)),default zero) --seeds 5 --encoder $$reading --out results/$$reading || exit; done
 
 # Of routellm's two experts none can be held out.
 unseen: setup

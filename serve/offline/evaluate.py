@@ -68,21 +68,22 @@ def evaluate(
         protocols: of PROTOCOLS.
         seeds: splits 0 .. seeds - 1.
         out: folder of the results.
-        read: loads the encoder; called after the tables are found in order.
+        read: loads the encoder; called after the tables are found in order, where it is needed.
         without: experts to leave out of every pool that has them.
 
     Raises:
         TableError, SettingsError: a table or a name is not in order.
     """
     for name in routers:
-        parse_router(_plain(name))
         if _plain(name) != name and set(protocols) != {UNSEEN}:
             raise SettingsError(f"router {name!r}: `:{FULL}` belongs to {UNSEEN} alone")
+    parsed = [parse_router(_plain(name))[0] for name in routers]
     loaded = [_load(folder, without) for folder in folders]
     strangers = set(without).difference(*(left for *_, left in loaded))
     if strangers:
         raise SettingsError(f"--without {min(strangers)!r}: no table has that expert")
-    how = read()
+    # A router that reads the text itself needs no vectors.
+    how = None if all(router.reads_text for router in parsed) else read()
     verdicts: list[Verdict] = []
     tables = [_read(*entry, how) for entry in loaded]
     total = len(tables) * len(protocols) * seeds * len(routers)
@@ -102,10 +103,11 @@ def _load(folder: Path, without: Sequence[str]) -> tuple[str, RoutingTable, list
     return folder.resolve().name, table, left
 
 
-def _read(name: str, table: RoutingTable, left: list[str], how: Reading) -> Table:
+def _read(name: str, table: RoutingTable, left: list[str], how: Reading | None) -> Table:
     """Vectors of every prompt with a text, so that the cache does not depend on the answers."""
     texts = table.rows(table.prompts.index[table.prompts["prompt"].notna()])
-    vectors = how.vectors(texts.texts)
+    blank = np.zeros((len(texts.texts), 0), dtype=np.float32)
+    vectors = how.vectors(texts.texts) if how else blank
     comparable, notes = table.comparable()
     at = texts.prompts.index.get_indexer(comparable.prompts.index)
     if left:

@@ -9,6 +9,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from serve.encoding.identity import encoder_name
 from serve.encoding.transformer import TransformerEncoder
+from serve.offline.evaluate import evaluate
 from serve.offline.fit import bert
 from serve.offline.fit.bert import fit_bert
 from serve.offline.train import train
@@ -100,3 +101,19 @@ def test_a_trained_router_and_its_encoder_are_one_folder(model, tmp_path, monkey
     )
     (decision,) = pipeline.decide([Query(made.texts[0], 4)])
     assert decision.router == saved.label and len(decision.candidates) == 3
+
+
+def test_a_router_that_reads_the_text_is_judged_without_the_servers_encoder(
+    model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_table(120).save(tmp_path / "made")
+    report = evaluate(
+        [tmp_path / "made"],
+        [f"bert:folder={model},epochs=1"],
+        ["prompts"],
+        seeds=1,
+        out=tmp_path / "out",
+        read=lambda: pytest.fail("the encoder was loaded"),
+    )
+    assert "made, prompts" in report
