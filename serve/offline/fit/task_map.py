@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from serve.offline.fit.data import Fitted, TrainingSet, fitted_on_train
 from serve.offline.fit.select import validated_area
@@ -54,7 +55,8 @@ def _recognise(train: TrainingSet, penalty: float) -> tuple[np.ndarray, np.ndarr
     labels = np.where(np.isin(train.tasks, common), train.tasks, "other tasks")
     if len(np.unique(labels)) == 1:
         return np.zeros((train.vectors.shape[1], 1), np.float32), np.zeros(1, np.float32)
-    with warnings.catch_warnings():
+    # The optimiser's BLAS and numpy's own take turns, and the threads of each wait for the other's.
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         # The last digits of a regularised regression do not change a pick.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit = LogisticRegression(C=penalty, max_iter=60, tol=1e-3).fit(train.vectors, labels)
