@@ -6,6 +6,7 @@ a few hundred prompts, so the pool can change without training. The three kinds 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -17,7 +18,7 @@ from serve.routing.psi import columns, validated_means
 
 
 @dataclass(frozen=True, eq=False)
-class ClusterPredictor:
+class ClusterPredictor(ABC):
     """What the three kinds share.
 
     Attributes:
@@ -30,9 +31,9 @@ class ClusterPredictor:
     psi: Floats
     psi_tokens: Floats
 
+    @abstractmethod
     def phi(self, vectors: Floats) -> Floats:
         """(B, D) -> (B, K) memberships; rows sum to 1."""
-        raise NotImplementedError
 
     def predict(self, vectors: Floats) -> Prediction:
         """(B, D) -> (B, E) means of the clusters that the prompts belong to."""

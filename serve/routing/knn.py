@@ -146,7 +146,7 @@ class KnnPredictor:
 def nearest(similarity: Floats, k: int) -> Floats:
     """(B, N) similarities -> (B, N), 1 at the k nearest and at what is just as near, else 0.
 
-    As a matrix, so that the sum over neighbours is a product: gathering them takes far longer.
+    As a matrix, so that the sum over neighbours is a product.
     """
     k = min(k, similarity.shape[1])
     least = np.partition(similarity, -k, axis=1)[:, -k, None]
