@@ -9,11 +9,12 @@ from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.llm.ingress import make_fastapi_ingress
 
-from serve.config import parse_settings
+from serve.config import RolloutSettings, parse_settings
 from serve.online.experts import deployment, llm_config, model_card
 from serve.online.ingress import ENDPOINTS, RouterIngress
 from serve.online.router import check_router
 from serve.online.surface import surface
+from serve.settings_file import INGRESS
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -24,13 +25,13 @@ def build(args: dict[str, Any]) -> Application:
             before any model is loaded.
     """
     settings = parse_settings(args, "args")
-    check_router(settings)
+    check_router(settings, RolloutSettings())
     configs = {expert.id: llm_config(expert) for expert in settings.experts}
     ingress = make_fastapi_ingress(RouterIngress, endpoint_map=ENDPOINTS, app=surface())
     replicas = settings.router.replicas.model_dump()
     return serve.deployment(
         ingress,
-        name="RouterIngress",
+        name=INGRESS,
         max_ongoing_requests=4096,
         autoscaling_config=replicas,
         ray_actor_options={"num_cpus": settings.router.cpus},

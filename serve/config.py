@@ -6,7 +6,7 @@ whose import_path is serve.app:build. README's settings reference is this file.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_AnySettings = TypeVar("_AnySettings", bound=_Settings)
 
 
 class PackagedModel(_Settings):
@@ -164,11 +167,45 @@ class RouterSettings(_Settings):
         return LinearCost(self.lam)
 
 
+class RecordSettings(_Settings):
+    """What is kept of requests."""
+
+    log: str | None = Field(
+        default=None, description="file that gets a JSON line a request; none: no log"
+    )
+    database: str | None = Field(
+        default=None,
+        description="where feedback is kept: sqlite:///FILE, or postgresql+psycopg://...; none: "
+        "no feedback is taken",
+    )
+    prompts: bool = Field(default=False, description="keep prompts in both; else they never leave")
+    keep_days: float = Field(default=90, gt=0, description="in the database")
+
+
+class ChallengerSettings(_Settings):
+    """An artifact beside the served one."""
+
+    artifact: str = Field(description="folder of the trained router; same encoder, same experts")
+    share: float = Field(
+        default=0.0, ge=0, le=1, description="of the auto requests that it decides; 0: none"
+    )
+
+
+class RolloutSettings(_Settings):
+    """`user_config` of the deployment RouterIngress: what a running application takes at once."""
+
+    artifact: str | None = Field(
+        default=None, description="takes the place of router.artifact; none: that one"
+    )
+    challenger: ChallengerSettings | None = None
+
+
 class Settings(_Settings):
     """The whole application."""
 
     experts: Annotated[list[ExpertSettings], Field(min_length=1)]
     router: RouterSettings
+    records: RecordSettings = RecordSettings()
 
     @model_validator(mode="after")
     def _distinct(self) -> Settings:
@@ -186,18 +223,30 @@ def parse_settings(raw: object, where: str) -> Settings:
     Raises:
         SettingsError: one line that names the place, the key and what is allowed.
     """
+    return parse(Settings, raw, where)
+
+
+def parse(schema: type[_AnySettings], raw: object, where: str) -> _AnySettings:
+    """Validate one section.
+
+    Raises:
+        SettingsError: one line that names the place, the key and what is allowed.
+    """
     try:
-        return Settings.model_validate(raw)
+        return schema.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError(f"{where}: {describe(error)}") from None
+        raise SettingsError(f"{where}: {describe(error, top=schema)}") from None
 
 
-def describe(error: ValidationError, root: type[BaseModel] | None = None) -> str:
+def describe(
+    error: ValidationError, root: type[BaseModel] | None = None, top: type[BaseModel] | None = None
+) -> str:
     """The first mistake as `key: what is allowed`, and how many more there are.
 
     Args:
         error: what pydantic found.
-        root: another schema than Settings, whose sections are not looked up.
+        root: a schema that is not of this file, whose sections are not looked up.
+        top: the schema of this file that was asked for; None: Settings.
     """
     mistakes = error.errors(include_url=False, include_context=False)
     first = mistakes[0]
@@ -205,7 +254,7 @@ def describe(error: ValidationError, root: type[BaseModel] | None = None) -> str
     where = ".".join(keys) or "args"
     text = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden" and root is None:
-        text = f"unknown key; allowed here: {', '.join(_allowed(keys[:-1]))}"
+        text = f"unknown key; allowed here: {', '.join(_allowed(keys[:-1], top or Settings))}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         text += f", got {first['input']!r}"
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
@@ -216,10 +265,10 @@ def _is_union_tag(part: object) -> bool:
     return part in ("str", "PackagedModel")
 
 
-def _allowed(keys: list[str]) -> list[str]:
+def _allowed(keys: list[str], top: type[BaseModel]) -> list[str]:
     """Names of the keys that the section at this path may hold."""
     named = [key for key in keys if not key.isdigit()]
-    model = _SECTIONS[named[-1]] if named else Settings
+    model = _SECTIONS[named[-1]] if named else top
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -233,4 +282,6 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "autoscaling": Autoscaling,
     "replicas": Autoscaling,
     "batch": BatchSettings,
+    "records": RecordSettings,
+    "challenger": ChallengerSettings,
 }

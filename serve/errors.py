@@ -9,7 +9,11 @@ PointsmanError
 `-- RequestError             answers one request; knows its HTTP status and OpenAI code
     |-- InvalidRequest       400
     |-- UnknownModel         404
-    `-- ExpertUnavailable    503
+    |-- UnknownRequest       404
+    |-- RepeatedFeedback     409
+    |-- NotConfigured        501
+    |-- ExpertUnavailable    503
+    `-- FeedbackUnavailable  503
 """
 
 
@@ -69,9 +73,38 @@ class UnknownModel(RequestError):
     code = "model_not_found"
 
 
+class UnknownRequest(RequestError):
+    """Feedback for a request that was never answered here."""
+
+    status = 404
+    code = "request_not_found"
+
+
+class RepeatedFeedback(RequestError):
+    """Feedback for a request that has some already."""
+
+    status = 409
+    code = "feedback_exists"
+
+
+class NotConfigured(RequestError):
+    """The settings leave out what this endpoint needs."""
+
+    status = 501
+    code = "not_configured"
+
+
 class ExpertUnavailable(RequestError):
     """The expert that was asked has no live replica or failed."""
 
     status = 503
     type = "server_error"
     code = "expert_unavailable"
+
+
+class FeedbackUnavailable(RequestError):
+    """The database of feedback does not answer."""
+
+    status = 503
+    type = "server_error"
+    code = "feedback_unavailable"

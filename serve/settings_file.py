@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serve.config import Settings, describe, parse_settings
+from serve.config import RolloutSettings, Settings, describe, parse, parse_settings
 from serve.errors import SettingsError
 
 IMPORT_PATH = "serve.app:build"
+INGRESS = "RouterIngress"
+"""Name of the deployment that serves the router; its user_config is RolloutSettings."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -58,14 +60,35 @@ def settings_of(config: dict[str, Any], file: Path) -> Settings:
     Raises:
         SettingsError: they are not right, or no application is ours.
     """
+    return parse_settings(application_of(config, str(file)).get("args"), str(file))
+
+
+def application_of(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """Our application in a Serve config.
+
+    Raises:
+        SettingsError: there is none.
+    """
     for application in config["applications"]:
         if application["import_path"] == IMPORT_PATH:
-            return parse_settings(application.get("args"), str(file))
-    raise SettingsError(f"{file}: applications: none has import_path {IMPORT_PATH}")
+            return dict(application)
+    raise SettingsError(f"{where}: applications: none has import_path {IMPORT_PATH}")
+
+
+def rollout_of(config: dict[str, Any], where: str) -> RolloutSettings:
+    """What the user_config of the ingress says; nothing where there is none.
+
+    Raises:
+        SettingsError: it is not right.
+    """
+    for deployment in application_of(config, where).get("deployments") or []:
+        if deployment["name"] == INGRESS and deployment.get("user_config") is not None:
+            return parse(RolloutSettings, deployment["user_config"], f"{where}: user_config")
+    return RolloutSettings()
 
 
 def check(config: dict[str, Any], file: Path) -> Settings:
-    """The settings, with the router artifact they name checked against the pool and the encoder.
+    """The settings, with the router artifacts they name checked against the pool and the encoder.
 
     Raises:
         SettingsError, ArtifactError, WeightsError: one line each.
@@ -73,5 +96,5 @@ def check(config: dict[str, Any], file: Path) -> Settings:
     from serve.online.router import check_router
 
     settings = settings_of(config, file)
-    check_router(settings)
+    check_router(settings, rollout_of(config, str(file)))
     return settings

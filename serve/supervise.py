@@ -54,6 +54,7 @@ class Watch(threading.Thread):
                 return
             time.sleep(1)
         bar.close()
+        self._say(f"Ray dashboard: {_dashboard()}")
         self._say(f"Serving on {self._url}/v1. Try:\n\n{_curl(self._url)}\n\nCtrl-C stops it.")
 
     def _once_ray_is_up(self) -> None:
@@ -82,6 +83,14 @@ class Watch(threading.Thread):
     def _say(self, text: str) -> None:
         self._terminal.write(text + "\n")
         self._terminal.flush()
+
+
+def _dashboard() -> str:
+    """Address of the REST API, which `pointsman promote` and `serve deploy` need."""
+    import ray
+    from ray.job_submission import JobSubmissionClient
+
+    return str(JobSubmissionClient(ray.get_runtime_context().gcs_address).get_address())
 
 
 def _deploy_failure() -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy as np
 from serve import weights
 from serve.config import MINILM, Settings
 from serve.encoding.transformer import TransformerEncoder
+from serve.feedback import FeedbackStore
 from serve.offline.cost import Costs, costs_of
 from serve.offline.embed import embed
+from serve.offline.feedback import with_feedback
 from serve.offline.fit.data import Fitted, TrainingSet
 from serve.offline.fit.registry import parse_router
 from serve.offline.guard import calibrate
@@ -29,7 +31,26 @@ VALIDATION = 1 / 7
 """Share of the training prompts kept for choosing hyper-parameters: 60 to 10, as in evaluation."""
 
 
-def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Artifact:
+@dataclass(frozen=True)
+class Feedback:
+    """Where users' scores are, and what they count.
+
+    Attributes:
+        database: as in the settings, `records.database`.
+        weight: of a score against a measured answer, 0..1; see offline/feedback.py.
+    """
+
+    database: str
+    weight: float
+
+
+def train(
+    folder: Path,
+    name: str,
+    settings: Settings | None,
+    out: Path,
+    feedback: Feedback | None = None,
+) -> Artifact:
     """Fit a router on every prompt that the table does not call a test prompt.
 
     A router that brings its own encoder has it saved in `out`/encoder, for `router.encoder`.
@@ -39,6 +60,7 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
         name: of the router, see fit/registry.py.
         settings: name the encoder; None takes the packaged one.
         out: folder of the artifact.
+        feedback: users' scores to learn from as well.
 
     Raises:
         TableError, SettingsError: the table or the name is not in order.
@@ -51,6 +73,8 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
     splits = usable.prompts.get("split")
     if splits is not None and (splits != "test").any():
         usable = usable.rows(usable.prompts.index[splits != "test"])
+    if feedback is not None:
+        usable = _with_feedback(usable, feedback)
     encoder = TransformerEncoder(weights.folder(settings.router.encoder if settings else MINILM))
     costs = costs_of(usable)
     data = _training_set(usable, costs, None if router.reads_text else encoder)
@@ -67,11 +91,26 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
         encoder=encoder.name,
         dimension=encoder.dimension,
         table=table.fingerprint(),
-        trained={"prompts": len(data.texts), "seed": SEED, "chosen": dict(fitted.chosen)},
+        trained={
+            "prompts": len(data.texts),
+            "seed": SEED,
+            "chosen": dict(fitted.chosen),
+            "feedback_weight": feedback.weight if feedback else None,
+        },
         guard=guard,
     )
     _report(saved.label, fitted, guard)
     return saved
+
+
+def _with_feedback(table: RoutingTable, feedback: Feedback) -> RoutingTable:
+    scored, blank = FeedbackStore(feedback.database).scored()
+    if blank:
+        print(f"{blank} scores left out: their prompts were not kept (records.prompts)")
+    joined = with_feedback(table, scored, feedback.weight)
+    rows = len(joined.prompts) - len(table.prompts)
+    print(f"{rows} scores from feedback, each with weight {feedback.weight:g}")
+    return joined
 
 
 def _training_set(table: RoutingTable, costs: Costs, encoder: Encoder | None) -> TrainingSet:

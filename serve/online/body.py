@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from serve.config import ExpertSettings
 from serve.encoding.prompt import chat_query, completion_query
 from serve.errors import InvalidRequest
+from serve.feedback import MAX_ID
 from serve.online.serve_llm import plain_lists
 from serve.protocol import AUTO, Query
 
@@ -21,6 +22,15 @@ class RouteRequest(BaseModel):
     prompt: str | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+
+
+class FeedbackRequest(BaseModel):
+    """What an answer was worth to whoever asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str = Field(min_length=1, max_length=MAX_ID)
+    score: float = Field(ge=0, le=1)
 
 
 def read_chat(body: ChatCompletionRequest) -> Query:

@@ -1,4 +1,4 @@
-"""Loads the router that the settings name: artifact and encoder -> RoutingPipeline."""
+"""Loads the routers that the settings name: artifacts and encoder -> Rollout."""
 
 from __future__ import annotations
 
@@ -7,51 +7,74 @@ from pathlib import Path
 import numpy as np
 
 from serve import weights
-from serve.config import RouterSettings, Settings
+from serve.config import RolloutSettings, Settings
 from serve.encoding.identity import encoder_name
-from serve.protocol import Predictor, Query
+from serve.protocol import Encoder, Predictor, Query
 from serve.routing import artifact
 from serve.routing.constant import ConstantPredictor
 from serve.routing.guard import Guard
 from serve.routing.pipeline import RoutingPipeline
+from serve.routing.rollout import Rollout
 
 
-def check_router(settings: Settings) -> None:
-    """Raise ArtifactError or WeightsError where load_pipeline would, without loading a model."""
-    _predictor(settings)
+def check_router(settings: Settings, rollout: RolloutSettings) -> None:
+    """Raise ArtifactError or WeightsError where load_rollout would, without loading a model."""
+    _predictor(settings, rollout.artifact or settings.router.artifact)
+    if rollout.challenger is not None:
+        _predictor(settings, rollout.challenger.artifact)
 
 
-def load_pipeline(settings: Settings) -> RoutingPipeline:
-    """A pipeline that has decided once, so the first request does not pay for the warm-up."""
+def load_encoder(settings: Settings) -> Encoder:
+    """The encoder, on the cores reserved for the replica: more would take them from the experts."""
     from serve.encoding.transformer import TransformerEncoder
 
-    predictor, label, guard = _predictor(settings)
-    pipeline = RoutingPipeline(
-        TransformerEncoder(
-            weights.folder(settings.router.encoder), threads=_threads(settings.router)
-        ),
+    threads = max(1, round(settings.router.cpus))
+    return TransformerEncoder(weights.folder(settings.router.encoder), threads=threads)
+
+
+def load_rollout(settings: Settings, rollout: RolloutSettings, encoder: Encoder) -> Rollout:
+    """Routers that have decided once, so the first request does not pay for the warm-up.
+
+    Raises:
+        ArtifactError: an artifact is broken, or of another pool or encoder.
+    """
+    served = load_pipeline(settings, rollout.artifact or settings.router.artifact, encoder)
+    challenger = rollout.challenger
+    loaded = (
+        Rollout(served)
+        if challenger is None
+        else Rollout(
+            served, load_pipeline(settings, challenger.artifact, encoder), challenger.share
+        )
+    )
+    loaded.decide([Query("warm-up", 1)], [0.0])
+    return loaded
+
+
+def load_pipeline(settings: Settings, folder: str | None, encoder: Encoder) -> RoutingPipeline:
+    """The router of one artifact; without a folder, the cheapest expert always.
+
+    Raises:
+        ArtifactError: it is broken, or of another pool or encoder.
+    """
+    predictor, label, guard = _predictor(settings, folder)
+    return RoutingPipeline(
+        encoder,
         predictor,
         [expert.as_expert() for expert in settings.experts],
         router=label,
         objective=settings.router.as_objective(),
         guard=guard,
     )
-    pipeline.decide([Query("warm-up", 1)])
-    return pipeline
 
 
-def _threads(router: RouterSettings) -> int:
-    """The cores reserved for the replica: more would take them from the experts."""
-    return max(1, round(router.cpus))
-
-
-def _predictor(settings: Settings) -> tuple[Predictor, str, Guard | None]:
+def _predictor(settings: Settings, folder: str | None) -> tuple[Predictor, str, Guard | None]:
     ids = [expert.id for expert in settings.experts]
-    if settings.router.artifact is None:
+    if folder is None:
         nothing = np.zeros(len(ids), dtype=np.float32)
         return ConstantPredictor(ids, nothing, nothing), "constant@0", None
-    folder = Path(settings.router.artifact).expanduser()
-    loaded = artifact.load(folder)
+    path = Path(folder).expanduser()
+    loaded = artifact.load(path)
     encoder = encoder_name(weights.folder(settings.router.encoder))
-    loaded.require(experts=ids, encoder=encoder, where=str(folder))
+    loaded.require(experts=ids, encoder=encoder, where=str(path))
     return loaded.predictor, loaded.label, loaded.guard

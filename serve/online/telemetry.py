@@ -5,20 +5,28 @@ Metrics go through Ray, which exports them per node with the prefix ray_, beside
 
 from __future__ import annotations
 
-from ray.util.metrics import Counter, Histogram
+from collections.abc import Mapping
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from serve.routing.rollout import Ruling
 
 HEADER_EXPERT = "x-pointsman-expert"
 HEADER_ROUTER = "x-pointsman-router"
 HEADER_DECISION_MS = "x-pointsman-decision-ms"
+HEADER_REQUEST = "x-request-id"
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]
 _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
+_PAIR = ("router", "challenger")
 
 
 class Telemetry:
     """The metrics of one ingress replica."""
 
-    def __init__(self) -> None:
+    def __init__(self, replica: str) -> None:
+        self._replica = replica
+        self._serving: str | None = None
         self._requests = Counter(
             "pointsman_requests_total",
             "Requests dispatched, by expert and by who chose it (router or client).",
@@ -27,7 +35,9 @@ class Telemetry:
         self._passes = Counter(
             "pointsman_encoder_passes_total", "Forward passes of the router's encoder."
         )
-        self._decided = Counter("pointsman_decisions_total", "Queries decided by the router.")
+        self._decided = Counter(
+            "pointsman_decisions_total", "Queries decided, by the artifact that did.", ("router",)
+        )
         self._batch_size = Histogram(
             "pointsman_batch_size", "Queries that shared a forward pass.", boundaries=_SIZES
         )
@@ -36,12 +46,61 @@ class Telemetry:
             "From the parsed request to the decision, queueing included.",
             boundaries=_SECONDS,
         )
+        self._router = Gauge(
+            "pointsman_router_info",
+            "1 for the artifact that a replica serves.",
+            ("router", "replica"),
+        )
+        self._refused = Counter(
+            "pointsman_router_refused_total", "Artifacts that a replica refused to take."
+        )
+        self._compared = Counter(
+            "pointsman_challenger_compared_total", "Queries that both artifacts decided.", _PAIR
+        )
+        self._differs = Counter(
+            "pointsman_challenger_differs_total", "Those on which they pick other experts.", _PAIR
+        )
+        self._regret = Counter(
+            "pointsman_challenger_regret_total",
+            "Utility that the challenger's picks lose, by the served router's predictions.",
+            _PAIR,
+        )
+        self._not_kept = Counter(
+            "pointsman_records_lost_total", "Requests that the database of feedback did not take."
+        )
 
-    def batch(self, size: int) -> None:
-        """One forward pass decided `size` queries."""
+    def batch(self, decided: Mapping[str, int]) -> None:
+        """One forward pass decided so many queries, by the label of the artifact that acts."""
         self._passes.inc()
-        self._decided.inc(size)
-        self._batch_size.observe(size)
+        for router, queries in decided.items():
+            self._decided.inc(queries, tags={"router": router})
+        self._batch_size.observe(sum(decided.values()))
+
+    def compared(self, ruling: Ruling) -> None:
+        """One query that a challenger may have decided too."""
+        if ruling.challenger is None:
+            return
+        pair = {"router": ruling.champion.router, "challenger": ruling.challenger.router}
+        self._compared.inc(tags=pair)
+        if ruling.differs:
+            self._differs.inc(tags=pair)
+        if ruling.regret > 0:
+            self._regret.inc(ruling.regret, tags=pair)
+
+    def serving(self, router: str) -> None:
+        """This replica serves that artifact from now on."""
+        if self._serving is not None:
+            self._router.set(0, tags={"router": self._serving, "replica": self._replica})
+        self._serving = router
+        self._router.set(1, tags={"router": router, "replica": self._replica})
+
+    def refused(self) -> None:
+        """This replica did not take an artifact."""
+        self._refused.inc()
+
+    def not_kept(self, requests: int) -> None:
+        """Requests whose feedback will be refused."""
+        self._not_kept.inc(requests)
 
     def decided(self, seconds: float) -> None:
         """One query waited this long for its decision."""

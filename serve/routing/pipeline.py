@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serve.protocol import Decision, Encoder, Expert, Predictor, Query
+from serve.protocol import Decision, Encoder, Expert, Floats, Predictor, Query
 from serve.routing.guard import Guard
 from serve.routing.objective import Objective, rank
 
@@ -43,7 +43,14 @@ class RoutingPipeline:
 
     def decide(self, queries: Sequence[Query]) -> list[Decision]:
         """One decision a query, in order."""
-        vectors = self._encoder.encode([query.text for query in queries])
+        return self.decide_on(self.encode(queries), queries)
+
+    def encode(self, queries: Sequence[Query]) -> Floats:
+        """(B,) queries -> (B, D), in one forward pass."""
+        return self._encoder.encode([query.text for query in queries])
+
+    def decide_on(self, vectors: Floats, queries: Sequence[Query]) -> list[Decision]:
+        """One decision a query, from its vector: (B, D), as encode gives them."""
         prediction = self._predictor.predict(vectors)
         held = np.zeros(len(queries), dtype=bool)
         if self._guard is not None:

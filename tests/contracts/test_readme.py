@@ -11,9 +11,12 @@ from serve import __version__
 from serve.config import (
     Autoscaling,
     BatchSettings,
+    ChallengerSettings,
     ExpertSettings,
     PackagedModel,
     Price,
+    RecordSettings,
+    RolloutSettings,
     RouterSettings,
 )
 from serve.offline.score import score
@@ -51,6 +54,9 @@ def test_the_results_table_is_what_make_results_prints(repository, monkeypatch):
         (RouterSettings, "router."),
         (BatchSettings, "."),
         (PackagedModel, ""),
+        (RecordSettings, "records."),
+        (RolloutSettings, "user_config."),
+        (ChallengerSettings, "user_config.challenger."),
     ],
 )
 def test_every_setting_is_in_the_reference(repository, model: type[BaseModel], prefix):

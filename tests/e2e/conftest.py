@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -31,6 +32,14 @@ class Application:
     url: str
     file: Path
     process: subprocess.Popen[str]
+    log: Path
+    database: str
+
+    @property
+    def dashboard(self) -> str:
+        """Where Ray's REST API is, as `serve run` tells a person."""
+        told = self.file.with_suffix(".out").read_text()
+        return re.findall(r"Ray dashboard: (http://\S+)", told)[-1]
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -79,12 +88,15 @@ def application(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = config["http_options"]["port"] = free.getsockname()[1]
     file = tmp_path_factory.mktemp("e2e") / "local.yaml"
+    log, database = file.with_name("requests.jsonl"), f"sqlite:///{file.parent}/feedback.sqlite"
+    records = {"log": str(log), "database": database, "prompts": True}
+    config["applications"][0]["args"]["records"] = records
     file.write_text(yaml.safe_dump(config))
     output = file.with_suffix(".out").open("w+")
     process = subprocess.Popen(
         [SERVE, "run", file], cwd=ROOT, stdout=output, stderr=output, text=True
     )
-    running = Application(f"http://127.0.0.1:{port}", file, process)
+    running = Application(f"http://127.0.0.1:{port}", file, process, log, database)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _ready(running):
         if process.poll() is not None or time.monotonic() > deadline:

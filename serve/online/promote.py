@@ -1,0 +1,128 @@
+"""Gives a running application another router: a new user_config, through Ray Serve's REST API.
+
+Only the user_config of the ingress changes, so Serve restarts nothing: every ingress replica is
+told, loads the artifact beside the old one, and exchanges them between two batches.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+from serve.config import ChallengerSettings, RolloutSettings
+from serve.errors import SetupError
+from serve.settings_file import IMPORT_PATH, INGRESS
+
+TIMEOUT_S = 120.0
+POLL_S = 0.5
+KEPT = ("proxy_location", "http_options", "grpc_options")
+
+
+class Running:
+    """A Serve instance, by the address of its Ray dashboard.
+
+    Args:
+        dashboard: http://host:port.
+
+    Raises:
+        SetupError: nothing answers there, or no application there is ours.
+    """
+
+    def __init__(self, dashboard: str) -> None:
+        try:
+            self._client = ServeSubmissionClient(dashboard)
+            details = self._client.get_serve_details()
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise SetupError(f"{dashboard}: no Ray dashboard answers there: {cause}") from None
+        deployed = [a["deployed_app_config"] for a in details["applications"].values()]
+        self.config: dict[str, Any] = {key: details[key] for key in KEPT if details.get(key)}
+        self.config["applications"] = [config for config in deployed if config]
+        ours = [c for c in self.config["applications"] if c["import_path"] == IMPORT_PATH]
+        if not ours:
+            raise SetupError(
+                f"{dashboard}: no application with import_path {IMPORT_PATH} runs there"
+            )
+        options = details["http_options"]
+        host = options["host"] if options["host"] not in ("0.0.0.0", "::") else "127.0.0.1"
+        prefix = (ours[0].get("route_prefix") or "/").rstrip("/")
+        self.url = f"http://{host}:{options['port']}{prefix}"
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """What every ingress replica serves and refused: the answer of /v1/router."""
+        with urllib.request.urlopen(f"{self.url}/v1/router", timeout=30) as answer:
+            return list(json.load(answer)["replicas"])
+
+    def deploy(self, config: dict[str, Any]) -> None:
+        """Hand Serve a changed config."""
+        self._client.deploy_applications(config)
+
+
+def promoted(
+    config: dict[str, Any], rollout: RolloutSettings, artifact: Path, share: float | None
+) -> tuple[dict[str, Any], RolloutSettings]:
+    """A Serve config, and its rollout, in which the artifact serves, or challenges for a share.
+
+    Args:
+        config: of the whole instance.
+        rollout: what it says now.
+        artifact: folder.
+        share: of the requests that the artifact is to decide as a challenger; None: it serves.
+    """
+    folder = str(artifact.expanduser().resolve())
+    if share is None:
+        changed = RolloutSettings(artifact=folder)
+    else:
+        challenger = ChallengerSettings(artifact=folder, share=share)
+        changed = rollout.model_copy(update={"challenger": challenger})
+    config = copy.deepcopy(config)
+    application = next(a for a in config["applications"] if a["import_path"] == IMPORT_PATH)
+    deployments = application.setdefault("deployments", [])
+    ingress = next((d for d in deployments if d["name"] == INGRESS), None)
+    if ingress is None:
+        ingress = {"name": INGRESS}
+        deployments.append(ingress)
+    ingress["user_config"] = changed.model_dump(exclude_none=True)
+    return config, changed
+
+
+def roll_out(
+    running: Running, config: dict[str, Any], took: Callable[[dict[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """Deploy a changed config and wait until every replica took it; else put the old one back.
+
+    Args:
+        running: the instance.
+        config: the changed one.
+        took: whether a line of /v1/router is the wanted one.
+
+    Returns:
+        The lines of all replicas.
+
+    Raises:
+        SetupError: a replica refused it, or did not say within TIMEOUT_S; nothing has changed.
+    """
+    running.deploy(config)
+    deadline, said = time.monotonic() + TIMEOUT_S, ["no replica answered"]
+    while time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        try:
+            replicas = running.replicas()
+        except (urllib.error.URLError, TimeoutError) as error:
+            said = [str(error)]
+            continue
+        if replicas and all(took(replica) for replica in replicas):
+            return replicas
+        said = [replica["refused"] for replica in replicas if replica["refused"]]
+        if said:
+            break
+    running.deploy(running.config)
+    raise SetupError(f"not promoted, the old router serves on: {'; '.join(sorted(set(said)))}")

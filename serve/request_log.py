@@ -1,0 +1,64 @@
+"""The gateway's request log: one JSON object a line, appended by every replica of a node.
+
+    {"time": 1795548375.1, "request_id": "...", "model": "auto", "expert": "...", "router":
+     "name@version", "decision_ms": 2.9, "guarded": false, "novelty": 0.1, "objective": "...",
+     "input_tokens": 31, "max_tokens": null, "experts": [{"id", "quality", "cost_usd", "utility"}],
+     "challenger": {"router": "...", "pick": "...", "canary": false}, "messages": [...]}
+
+`messages` (or `prompt`, of a completion) are there only where the settings say `records.prompts`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from serve.errors import SettingsError
+
+
+class RequestLog:
+    """Appends lines off the caller's thread; a line is one write, so replicas do not mix theirs.
+
+    Args:
+        file: its folder is made; the file may be cut (logrotate's copytruncate), not moved away.
+
+    Raises:
+        SettingsError: it cannot be opened.
+    """
+
+    def __init__(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(file, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        except OSError as error:
+            raise SettingsError(
+                f"records.log: {file} cannot be written: {error.strerror}"
+            ) from None
+        self._lines: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        threading.Thread(target=self._append, daemon=True, name="request-log").start()
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Hand over one record."""
+        self._lines.put(record)
+
+    def _append(self) -> None:
+        while True:
+            line = json.dumps(self._lines.get(), ensure_ascii=False, separators=(",", ":"))
+            os.write(self._descriptor, line.encode("utf-8", "surrogatepass") + b"\n")
+
+
+def read_log(file: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log, oldest first; a line that another program cut short is passed over."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                yield record

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+
+import pytest
+
+from serve.errors import SettingsError
+from serve.request_log import RequestLog, read_log
+
+LINES = 300
+
+
+def write(file, name):
+    log = RequestLog(file)
+    for i in range(LINES):
+        log.write({"name": name, "i": i, "messages": [{"content": "x" * 20_000}]})
+    until(lambda: sum(r["name"] == name for r in read_log(file)) == LINES)
+
+
+def until(true):
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_replicas_share_a_file_and_no_line_is_mixed(tmp_path):
+    file = tmp_path / "new" / "requests.jsonl"
+    context = multiprocessing.get_context("spawn")
+    replicas = [context.Process(target=write, args=(file, name)) for name in "ab"]
+    for replica in replicas:
+        replica.start()
+    for replica in replicas:
+        replica.join()
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(records) == 2 * LINES
+    for name in "ab":
+        assert [r["i"] for r in records if r["name"] == name] == list(range(LINES))
+
+
+def test_only_its_owner_may_read_it(tmp_path):
+    RequestLog(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_half_a_surrogate_pair_is_no_reason_to_lose_the_line(tmp_path):
+    log = RequestLog(tmp_path / "r.jsonl")
+    log.write({"messages": "\ud83d"})
+    until(lambda: len(list(read_log(tmp_path / "r.jsonl"))) == 1)
+
+
+def test_a_line_cut_short_is_passed_over(tmp_path):
+    (tmp_path / "r.jsonl").write_text('{"a": 1}\n{"a": 2\n[3]\n{"a": 4}')
+    assert [record["a"] for record in read_log(tmp_path / "r.jsonl")] == [1, 4]
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(SettingsError, match="records.log: .* cannot be written: Is a directory"):
+        RequestLog(tmp_path)
