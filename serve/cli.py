@@ -144,6 +144,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _promote(arguments: argparse.Namespace) -> None:
     from serve.config import parse_settings
+    from serve.ray_token import send_token
+
+    send_token()
     from serve.offline.replay import logged_queries, replay
     from serve.online.promote import Running, promoted, roll_out
     from serve.online.router import check_router, load_encoder, load_pipeline

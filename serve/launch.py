@@ -23,6 +23,7 @@ from tqdm import tqdm
 from serve import weights
 from serve.config import ModelRef
 from serve.errors import SettingsError, SetupError
+from serve.ray_token import send_token
 from serve.settings_file import IMPORT_PATH, check, read_config
 from serve.supervise import Watch, ended_by_signals, nothing_left_behind, output_to
 
@@ -59,6 +60,7 @@ def main() -> None:
         os.environ.setdefault(name, str(_free_port(port)))
     file = _our_file(sys.argv[1:])
     if file is None:
+        send_token()
         _ray_command()
         return
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.exceptions import AuthenticationError
 
 from serve.config import ChallengerSettings, RolloutSettings
 from serve.errors import SetupError
@@ -40,9 +41,9 @@ class Running:
         try:
             self._client = ServeSubmissionClient(dashboard)
             details = self._client.get_serve_details()
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
             cause = str(error).strip().splitlines()[0]
-            raise SetupError(f"{dashboard}: no Ray dashboard answers there: {cause}") from None
+            raise SetupError(f"{dashboard}: Ray's dashboard does not answer: {cause}") from None
         deployed = [a["deployed_app_config"] for a in details["applications"].values()]
         self.config: dict[str, Any] = {key: details[key] for key in KEPT if details.get(key)}
         self.config["applications"] = [config for config in deployed if config]

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from serve.config import RolloutSettings
-from serve.online.promote import Running, promoted
 from serve.routing import artifact
 from serve.routing.constant import ConstantPredictor
-from tests.e2e.conftest import EXPERTS, ROOT
-from tests.e2e.test_routing import EXPORT_S, metric
+from tests.e2e.conftest import EXPERTS, ROOT, SERVE
+from tests.e2e.test_routing import EXPORT_S, metric, prompts
 
 POINTSMAN = Path(sys.executable).with_name("pointsman")
 SHIPPED = ROOT / "deployments/local/router"
@@ -58,26 +57,44 @@ def always_gemma(tmp_path_factory):
 
 
 class Load:
-    """Clients that ask without a pause until the block ends; what they got."""
+    """Clients that ask without a pause until the block ends, and one that only has decisions made.
+
+    Attributes:
+        answers: status and router of each answer, in order.
+        decisions: the same of /v1/route, a hundred times as many.
+    """
 
     def __init__(self, application):
         self._application, self._stop = application, threading.Event()
-        self.answers: list[tuple[int, str | None]] = []
-        self._threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        self.answers: list[tuple[int, str]] = []
+        self.decisions: list[tuple[int, str]] = []
+        clients = [self._client] * CLIENTS + [self._decider]
+        self._threads = [threading.Thread(target=client) for client in clients]
 
     def _client(self):
         while not self._stop.is_set():
             status, _, headers = ask(self._application)
-            self.answers.append((status, headers.get("x-pointsman-router")))
+            self.answers.append((status, headers.get("x-pointsman-router", "")))
+
+    def _decider(self):
+        body = {"messages": [{"role": "user", "content": "Name a colour."}]}
+        while not self._stop.is_set():
+            status, decision, _ = self._application.post("/v1/route", body)
+            self.decisions.append((status, decision.get("router", "")))
+            time.sleep(0.02)
+
+    def more(self, answers: int) -> None:
+        """Wait for so many more answers."""
+        wanted = len(self.answers) + answers
+        until(lambda: len(self.answers) >= wanted)
 
     def __enter__(self):
         for thread in self._threads:
             thread.start()
-        time.sleep(2)
+        self.more(CLIENTS)
         return self
 
     def __exit__(self, *_):
-        time.sleep(2)
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -101,12 +118,13 @@ def test_promote_under_load_drops_no_request(application, always_gemma):
     with Load(application) as load:
         told = pointsman("promote", always_gemma, "--dashboard", application.dashboard)
         assert told.returncode == 0, told.stderr
-        before = len(load.answers)
-    assert {status for status, _ in load.answers} == {200}
-    assert {router for _, router in load.answers} == {old, new}
+        asked, decided = len(load.answers), len(load.decisions)
+        load.more(4 * CLIENTS)
+    assert set(load.answers) | set(load.decisions) == {(200, old), (200, new)}
     # Once the command is back every replica serves it: only requests under way may still be old.
-    assert {router for _, router in load.answers[before + CLIENTS :]} == {new}
-    print(f"{len(load.answers)} answers while promoting, {Counter(load.answers)}")
+    assert set(load.answers[asked + CLIENTS :]) == {(200, new)}
+    assert set(load.decisions[decided + 1 :]) == {(200, new)}
+    print(f"{len(load.answers)} answers and {len(load.decisions)} decisions while promoting")
     assert "logged requests;" in told.stdout and f"then {new}" in told.stdout
     assert f"serves {new}" in told.stdout
     assert ask(application)[2]["x-pointsman-expert"] == EXPERTS[1]
@@ -123,19 +141,29 @@ def test_a_broken_artifact_is_refused_before_anything_changes(application, alway
     assert serving(application) == now
 
 
+def deploy(application, file: Path, artifact: Path) -> None:
+    """`serve deploy` of the settings file with another artifact in it."""
+    config = yaml.safe_load(application.file.read_text())
+    ingress = {"name": "RouterIngress", "user_config": {"artifact": str(artifact)}}
+    config["applications"][0]["deployments"] = [ingress]
+    file.write_text(yaml.safe_dump(config))
+    subprocess.run(
+        [SERVE, "deploy", file, "--address", application.dashboard],
+        cwd=ROOT, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+
+
 def test_replicas_refuse_what_serve_deploy_brings_and_serve_on(application, always_gemma, tmp_path):
-    running = Running(application.dashboard)
-    config, _ = promoted(running.config, RolloutSettings(), tmp_path / "nowhere", None)
     label = artifact.load(always_gemma).label
     with Load(application) as load:
-        running.deploy(config)
+        deploy(application, tmp_path / "broken.yaml", tmp_path / "nowhere")
         until(lambda: all(replica["refused"] for replica in serving(application)))
         (replica,) = serving(application)
         assert "no router artifact here" in replica["refused"]
         assert replica["router"] == label
-        running.deploy(running.config)
+        deploy(application, tmp_path / "mended.yaml", always_gemma)
         until(lambda: not any(replica["refused"] for replica in serving(application)))
-    assert set(load.answers) == {(200, label)}
+    assert set(load.answers) | set(load.decisions) == {(200, label)}
 
 
 def test_a_shadow_is_watched_and_never_acts(application, always_gemma):
@@ -145,7 +173,7 @@ def test_a_shadow_is_watched_and_never_acts(application, always_gemma):
     )
     assert told.returncode == 0, told.stderr
     assert serving(application)[0]["challenger"] == artifact.load(SHIPPED).label
-    answers = [ask(application, f"What is {i} plus {i}?") for i in range(6)]
+    answers = [ask(application, text) for text in prompts()[:6]]
     label = artifact.load(always_gemma).label
     assert {headers["x-pointsman-router"] for _, _, headers in answers} == {label}
     until(lambda: metric(application, "pointsman_challenger_compared_total") == compared + 6)
