@@ -106,6 +106,7 @@ def _parse_judging(verbs: Verbs) -> None:
     evaluate.add_argument(
         "--encoder", default="default", metavar="NAME", help="or a model directory, to compare"
     )
+    evaluate.add_argument("--curve", action="store_true", help="print the deferral curves too")
     evaluate.add_argument("--out", type=Path, required=True, help="folder of the results")
     evaluate.set_defaults(verb=_evaluate)
 
@@ -190,6 +191,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         arguments.protocol or ["prompts"],
         seeds=arguments.seeds,
         without=arguments.without,
+        curves=arguments.curve,
         out=arguments.out,
         read=lambda: reading(arguments.encoder),
     )

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from serve.encoding.transformer import TransformerEncoder
 from serve.errors import SettingsError
 from serve.offline.cost import costs_of
+from serve.offline.curve_table import curve_table
 from serve.offline.embed import encode_all
 from serve.offline.encoders import Reading
 from serve.offline.fit.data import Fitted
@@ -59,6 +60,7 @@ def evaluate(
     out: Path,
     read: Callable[[], Reading],
     without: Sequence[str] = (),
+    curves: bool = False,
 ) -> str:
     """Judge and write; the Markdown report.
 
@@ -70,6 +72,7 @@ def evaluate(
         out: folder of the results.
         read: loads the encoder; called after the tables are found in order, where it is needed.
         without: experts to leave out of every pool that has them.
+        curves: end the report with the deferral curves as tables.
 
     Raises:
         TableError, SettingsError: a table or a name is not in order.
@@ -92,7 +95,7 @@ def evaluate(
             for protocol in protocols:
                 verdicts += _verdicts(table, protocol, routers, seeds, bar)
     notes = [f"{table.name}: {note}" for table in tables for note in table.notes]
-    return _write(out, verdicts, tables, notes)
+    return _write(out, verdicts, tables, notes, curves)
 
 
 def _load(folder: Path, without: Sequence[str]) -> tuple[str, RoutingTable, list[str]]:
@@ -165,7 +168,11 @@ def _plain(name: str) -> str:
 
 
 def _write(
-    out: Path, verdicts: Sequence[Verdict], tables: Sequence[Table], notes: Sequence[str]
+    out: Path,
+    verdicts: Sequence[Verdict],
+    tables: Sequence[Table],
+    notes: Sequence[str],
+    curves: bool,
 ) -> str:
     out.mkdir(parents=True, exist_ok=True)
     groups: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
@@ -184,6 +191,8 @@ def _write(
     for table in tables:
         _plots(out, table, lines, reliable)
     report = "".join(f"Note: {note}.\n" for note in notes) + "\n" * bool(notes) + markdown(rows)
+    if curves:
+        report += "\n" + curve_table(lines)
     (out / "results.md").write_text(report)
     return report
 
