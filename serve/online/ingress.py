@@ -13,6 +13,7 @@ reconfigure.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import ray.exceptions
 from fastapi import FastAPI, Request
 from ray import serve
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.llm.ingress import OpenAiIngress
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
@@ -148,8 +150,16 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
     async def router(self) -> JSONResponse:
         """Which artifact each replica serves, and what it refused."""
         handle = serve.get_deployment_handle(INGRESS)
-        replicas = await handle.broadcast("serving").results_async()
-        return JSONResponse({"replicas": replicas})
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                while True:
+                    # While it takes a new user_config a replica is on nobody's list, for a moment.
+                    with contextlib.suppress(DeploymentUnavailableError):
+                        replicas = await handle.broadcast("serving").results_async()
+                        return JSONResponse({"replicas": replicas})
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise ExpertUnavailable("No replica answers yet", code="router_unavailable") from None
 
     async def serving(self) -> dict[str, Any]:
         """This replica's line of /v1/router."""

@@ -173,7 +173,7 @@ def test_a_shadow_is_watched_and_never_acts(application, always_gemma):
     )
     assert told.returncode == 0, told.stderr
     assert serving(application)[0]["challenger"] == artifact.load(SHIPPED).label
-    answers = [ask(application, text) for text in prompts()[:6]]
+    answers = [ask(application, text) for text in prompts()[::20][:6]]
     label = artifact.load(always_gemma).label
     assert {headers["x-pointsman-router"] for _, _, headers in answers} == {label}
     until(lambda: metric(application, "pointsman_challenger_compared_total") == compared + 6)
