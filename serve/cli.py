@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from serve import __version__
-from serve.config import Settings
+from serve.config import RouterSettings, Settings
 from serve.errors import SettingsError, SetupError
+
+if TYPE_CHECKING:
+    _Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def main() -> None:
@@ -46,7 +50,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--router", default="default", help="name or name:key=value,...")
     train.add_argument("--experts", type=Path, help="a settings file, for its encoder")
     train.add_argument("--out", type=Path, required=True, help="folder of the artifact")
+    train.add_argument(
+        "--probes",
+        type=_not_negative,
+        default=400,
+        help="training prompts it carries so that its pool can change; 0: none (default: 400)",
+    )
     train.set_defaults(verb=_train)
+
+    _add_pool_verbs(verbs)
 
     score = verbs.add_parser("score", help="a settings file's router on its table's test split")
     score.add_argument("--table", type=Path, required=True)
@@ -73,6 +85,28 @@ def _parser() -> argparse.ArgumentParser:
     public.add_argument("--out", type=Path, required=True, help="folder of the table")
     public.set_defaults(verb=_import)
     return parser
+
+
+def _add_pool_verbs(verbs: _Verbs) -> None:
+    """The two that change a router's pool without training it."""
+    onboard = verbs.add_parser("onboard", help="add an expert to a router, nothing trained again")
+    onboard.add_argument("--expert", type=Path, required=True, metavar="FILE", help="one expert")
+    onboard.add_argument("--artifact", type=Path, required=True, help="folder of the router")
+    onboard.add_argument("--out", type=Path, required=True, help="folder of the new artifact")
+    onboard.add_argument("--probe", type=_positive, default=200, help="prompts to ask it")
+    onboard.add_argument("--url", help="of an endpoint that serves it, with /v1")
+    onboard.add_argument("--grader", metavar="NAME", help="default: the training table's")
+    onboard.add_argument("--experts", type=Path, help="a settings file, for lambda and encoder")
+    onboard.add_argument("--lambda", dest="lam", type=float, help="at which change is reported")
+    onboard.add_argument("--concurrency", type=_positive, default=16)
+    onboard.add_argument("--max-tokens", type=_positive, help="default: the training table's")
+    onboard.set_defaults(verb=_onboard)
+
+    retire = verbs.add_parser("retire", help="take an expert out of a router, likewise")
+    retire.add_argument("expert", metavar="ID")
+    retire.add_argument("--artifact", type=Path, required=True, help="folder of the router")
+    retire.add_argument("--out", type=Path, required=True, help="folder of the new artifact")
+    retire.set_defaults(verb=_retire)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -102,7 +136,29 @@ def _train(arguments: argparse.Namespace) -> None:
     from serve.offline.train import train
 
     settings = _settings(arguments.experts) if arguments.experts else None
-    train(arguments.table, arguments.router, settings, arguments.out)
+    train(arguments.table, arguments.router, settings, arguments.out, probes=arguments.probes)
+
+
+def _onboard(arguments: argparse.Namespace) -> None:
+    from serve.offline.onboard import Asking, onboard
+
+    router = _settings(arguments.experts).router if arguments.experts else RouterSettings()
+    asking = Asking(
+        arguments.url,
+        probes=arguments.probe,
+        grader=arguments.grader,
+        encoder=router.encoder,
+        concurrency=arguments.concurrency,
+        max_tokens=arguments.max_tokens,
+    )
+    lam = router.lam if arguments.lam is None else arguments.lam
+    print(onboard(arguments.expert, arguments.artifact, arguments.out, asking, lam=lam), end="")
+
+
+def _retire(arguments: argparse.Namespace) -> None:
+    from serve.offline.retire import retire
+
+    print(retire(arguments.expert, arguments.artifact, arguments.out))
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -144,6 +200,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {number}")
     return number
 
 

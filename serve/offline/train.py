@@ -1,4 +1,4 @@
-"""Routing table -> router artifact: read the prompts, fit, calibrate the guard, save."""
+"""Routing table -> router artifact: read the prompts, fit, calibrate the guard, keep probes, save."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from serve import weights
 from serve.config import MINILM, Settings
 from serve.encoding.transformer import TransformerEncoder
 from serve.offline.cost import Costs, costs_of
+from serve.offline.cover import choose
 from serve.offline.embed import embed
 from serve.offline.fit.data import Fitted, TrainingSet
 from serve.offline.fit.registry import parse_router
 from serve.offline.guard import calibrate
+from serve.offline.probes import FOLDER
 from serve.offline.table import RoutingTable
-from serve.offline.trial import training_set
+from serve.offline.trial import PROBES, training_set
 from serve.protocol import Encoder
 from serve.routing import artifact
 from serve.routing.artifact import Artifact
@@ -29,7 +31,9 @@ VALIDATION = 1 / 7
 """Share of the training prompts kept for choosing hyper-parameters: 60 to 10, as in evaluation."""
 
 
-def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Artifact:
+def train(
+    folder: Path, name: str, settings: Settings | None, out: Path, *, probes: int = PROBES
+) -> Artifact:
     """Fit a router on every prompt that the table does not call a test prompt.
 
     A router that brings its own encoder has it saved in `out`/encoder, for `router.encoder`.
@@ -39,11 +43,13 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
         name: of the router, see fit/registry.py.
         settings: name the encoder; None takes the packaged one.
         out: folder of the artifact.
+        probes: how many training prompts the artifact carries, so that its pool can change later;
+            a router whose pool cannot carries none.
 
     Raises:
         TableError, SettingsError: the table or the name is not in order.
     """
-    router, options = parse_router(name)
+    router, _ = parse_router(name)
     table = RoutingTable.load(folder)
     usable, notes = table.learnable(folder)
     for note in notes:
@@ -54,21 +60,54 @@ def train(folder: Path, name: str, settings: Settings | None, out: Path) -> Arti
     encoder = TransformerEncoder(weights.folder(settings.router.encoder if settings else MINILM))
     costs = costs_of(usable)
     data = _training_set(usable, costs, None if router.reads_text else encoder)
+    return learn(usable, data, costs, name, encoder, out, table=table.fingerprint(), probes=probes)
+
+
+def learn(
+    usable: RoutingTable,
+    data: TrainingSet,
+    costs: Costs,
+    name: str,
+    encoder: Encoder,
+    out: Path,
+    *,
+    table: str,
+    probes: int = PROBES,
+) -> Artifact:
+    """Fit a router, calibrate its guard, choose its probes, and write all that.
+
+    Args:
+        usable: the prompts to learn from.
+        data: the same, as fits read it.
+        costs: of the same.
+        name: of the router.
+        encoder: that read them.
+        out: folder of the artifact.
+        table: fingerprint of the routing table.
+        probes: see train().
+    """
+    router, options = parse_router(name)
     fitted = router.fit(data, seed=SEED, **options)
     if fitted.encoder is not None:
         shutil.copytree(fitted.encoder, out / ENCODER, dirs_exist_ok=True)
         encoder = TransformerEncoder(str(out / ENCODER))
         print(f"the router has its own encoder; in the settings, router.encoder: {out / ENCODER}")
     guard = calibrate(fitted, data, costs)
+    pinned = None
+    if router.open and probes:
+        pinned = choose(usable, data, costs, fitted, wanted=probes, seed=SEED).save(out)
+    else:
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
     saved = artifact.save(
         out,
         fitted.predictor,
         name=name.partition(":")[0],
         encoder=encoder.name,
         dimension=encoder.dimension,
-        table=table.fingerprint(),
+        table=table,
         trained={"prompts": len(data.texts), "seed": SEED, "chosen": dict(fitted.chosen)},
         guard=guard,
+        probes=pinned,
     )
     _report(saved.label, fitted, guard)
     return saved
