@@ -71,7 +71,10 @@ class Split:
 def main() -> None:
     """Print a Markdown table, a line for each expert that is held out."""
     arguments = _arguments()
-    print("| seed | expert | its quality | served: without it | onboarded | retrained | difference ", end="")
+    print(
+        "| seed | expert | its quality | served: without it | onboarded | retrained | difference ",
+        end="",
+    )
     print("| router: onboarded | retrained | difference | command, s | asking, s |")
     print("|---" * 12 + "|", flush=True)
     gaps = []

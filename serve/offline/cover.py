@@ -23,7 +23,6 @@ CLUSTERS, IN_A_CLUSTER = 20, 15
 has about ten, which is few enough to read and enough to say something of an expert there."""
 
 
-
 def choose(
     table: RoutingTable,
     data: TrainingSet,
@@ -66,7 +65,7 @@ def _clusters(vectors: Floats, seed: int) -> Rows:
     """(N, D) -> (N,) number of the nearest of a few k-means centres."""
     centres = centroids(vectors, max(1, min(CLUSTERS, len(vectors) // IN_A_CLUSTER)), seed)
     blank = np.zeros((len(centres), 0), dtype=np.float32)
-    return KMeansPredictor((), blank, blank, centres).phi(vectors).argmax(axis=1)
+    return np.asarray(KMeansPredictor((), blank, blank, centres).phi(vectors).argmax(axis=1))
 
 
 def cover(clusters: Rows, preferred: NDArray[np.bool_], wanted: int, seed: int) -> Rows:

@@ -18,8 +18,8 @@ from serve.config import MINILM, ExpertSettings, ModelRef, describe
 from serve.errors import SettingsError
 from serve.offline.ask import Endpoint, Limits
 from serve.offline.onboard_report import report
-from serve.offline.pool import with_expert
 from serve.offline.pool_artifact import load_pool, save_pool
+from serve.offline.pool_change import with_expert
 from serve.offline.probing import answered
 
 MAX_TOKENS = 96

@@ -8,8 +8,9 @@ import numpy as np
 
 from serve.offline.fit.data import Rows
 from serve.offline.metrics import earned
-from serve.offline.pool import Answered, Pool, with_expert
-from serve.protocol import Doubles
+from serve.offline.pool import Answered, Pool
+from serve.offline.pool_change import with_expert
+from serve.protocol import Doubles, Floats
 
 SHOWN = 3
 """Best and worst clusters, and examples of each."""
@@ -78,9 +79,8 @@ def _cluster(pool: Pool, cluster: int, rows: Rows, best: int, gap: Doubles) -> s
 
 
 def _spent(before: Pool, after: Pool, new: Answered, lam: float) -> str:
-    lines = [
-        f"  {'probes':>6}  {'share':>14}  {'quality':>18}  {'USD per 1000 prompts':>22}  decides",
-    ]
+    names = f"  {'probes':>6}  {'share':>14}  {'quality':>18}  {'USD per 1000 prompts':>22}"
+    lines = [f"{names}  {'certain':>7}  decides"]
     for count in [n for n in SPENT if n < len(new.rows)]:
         part = new.of(np.arange(count))
         lines.append(_row(before, with_expert(before, part), part, lam))
@@ -94,14 +94,14 @@ def _row(before: Pool, after: Pool, new: Answered, lam: float) -> str:
     share = (picks == len(before.predictor.experts)).astype(np.float64)
     quality = earned(picks, now.quality) - earned(was, old.quality)
     cost = earned(picks, now.probes.costs.measured) - earned(was, old.probes.costs.measured)
-    decides = "router" if after.guard.trusts(lam) else "guard"
+    decides = "router" if after.guard.trusts(lam) else "constant"
     return (
         f"  {len(new.rows):>6}  {_mean(share, 2):>14}  {_change(quality):>18}  "
-        f"{_change(cost * 1000):>22}  {decides}"
+        f"{_change(cost * 1000):>22}  {certainty(old, now, lam):>7.2f}  {decides}"
     )
 
 
-def _mean(values: Doubles, digits: int = 3) -> str:
+def _mean(values: Doubles | Floats, digits: int = 3) -> str:
     return f"{values.mean():.{digits}f} ± {_interval(values):.{digits}f}"
 
 
@@ -109,7 +109,7 @@ def _change(values: Doubles) -> str:
     return f"{values.mean():+.3f} ± {_interval(values):.3f}"
 
 
-def _interval(values: Doubles) -> float:
+def _interval(values: Doubles | Floats) -> float:
     """Half of the 95 % interval of the mean, by the normal approximation."""
     return float(CERTAIN * values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
 

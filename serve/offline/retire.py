@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from serve.errors import SettingsError
-from serve.offline.pool import without
 from serve.offline.pool_artifact import load_pool, save_pool
+from serve.offline.pool_change import without
 
 
 def retire(expert: str, folder: Path, out: Path) -> str:

@@ -1,4 +1,4 @@
-"""Routing table -> router artifact: read the prompts, fit, calibrate the guard, keep probes, save."""
+"""Routing table -> router artifact: read, fit, calibrate the guard, choose probes, save."""
 
 from __future__ import annotations
 

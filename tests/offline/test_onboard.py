@@ -108,7 +108,9 @@ def test_what_cannot_be_onboarded_is_refused_in_one_line(trained, new, tmp_path)
 
 def test_a_closed_router_names_the_open_ones(new, tmp_path):
     learned(tmp_path / "a", table_with_answers(), router="to_knn")
-    with pytest.raises(ArtifactError, match="to_knn router cannot change.*default, stack, task_map"):
+    with pytest.raises(
+        ArtifactError, match="to_knn router cannot change.*default, stack, task_map"
+    ):
         onboard(new, tmp_path / "a", tmp_path / "b", Asking("http://127.0.0.1:9/v1"))
 
 

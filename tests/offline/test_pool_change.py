@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.offline.fit.registry import ROUTERS
-from serve.offline.pool import Answered, with_expert, without
+from serve.offline.pool import Answered
 from serve.offline.pool_artifact import load_pool, save_pool
+from serve.offline.pool_change import with_expert, without
 from serve.protocol import Expert
 from tests.offline.conftest import FakeTaskEncoder
 from tests.offline.pools import learned, table_with_answers
