@@ -14,6 +14,9 @@ from serve.errors import SettingsError, SetupError
 if TYPE_CHECKING:
     _Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
+QUALITIES = ("bertsim", "cosine", "exact", "choice")
+"""The graders of offline/grade.py, without its imports."""
+
 
 def main() -> None:
     """Entry point; a SetupError is one line and exit status 2."""
@@ -34,16 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     check.set_defaults(verb=_check)
 
-    prepare = verbs.add_parser(
-        "prepare", help="ask every expert every prompt; write a routing table"
+    _prepare_options(
+        verbs.add_parser("prepare", help="ask every expert every prompt; write a routing table")
     )
-    prepare.add_argument("--prompts", type=Path, required=True, help="JSONL, see the README")
-    prepare.add_argument("--experts", type=Path, required=True, help="a settings file")
-    prepare.add_argument("--out", type=Path, required=True, help="folder of the table")
-    prepare.add_argument("--url", required=True, help="of the running application, with /v1")
-    prepare.add_argument("--concurrency", type=int, default=16)
-    prepare.add_argument("--max-tokens", type=int, default=96)
-    prepare.set_defaults(verb=_prepare)
 
     train = verbs.add_parser("train", help="train a router on a routing table")
     train.add_argument("--table", type=Path, required=True)
@@ -95,7 +91,7 @@ def _add_pool_verbs(verbs: _Verbs) -> None:
     onboard.add_argument("--out", type=Path, required=True, help="folder of the new artifact")
     onboard.add_argument("--probe", type=_positive, default=200, help="prompts to ask it")
     onboard.add_argument("--url", help="of an endpoint that serves it, with /v1")
-    onboard.add_argument("--grader", metavar="NAME", help="default: the training table's")
+    onboard.add_argument("--grader", choices=QUALITIES, help="default: the table's")
     onboard.add_argument("--experts", type=Path, help="a settings file, for lambda and encoder")
     onboard.add_argument("--lambda", dest="lam", type=float, help="at which change is reported")
     onboard.add_argument("--concurrency", type=_positive, default=16)
@@ -109,6 +105,37 @@ def _add_pool_verbs(verbs: _Verbs) -> None:
     retire.set_defaults(verb=_retire)
 
 
+def _prepare_options(prepare: argparse.ArgumentParser) -> None:
+    asked = prepare.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--prompts", type=Path, metavar="FILE", help="JSONL, see the README")
+    asked.add_argument(
+        "--from-log", type=Path, nargs="+", metavar="FILE", help="the gateway's request log"
+    )
+    prepare.add_argument("--experts", type=Path, required=True, help="a settings file")
+    prepare.add_argument("--out", type=Path, required=True, help="folder of the table")
+    prepare.add_argument(
+        "--url", help="of an endpoint that serves them, with /v1; default: start them for this"
+    )
+    prepare.add_argument("--engine", choices=["http", "ray-data"], default="http")
+    prepare.add_argument("--quality", choices=QUALITIES, default="bertsim")
+    prepare.add_argument(
+        "--reference", metavar="EXPERT", help="its answer, where a prompt has no reference"
+    )
+    prepare.add_argument(
+        "--concurrency", type=_positive, default=16, help="requests at once, for each expert"
+    )
+    prepare.add_argument("--max-tokens", type=_positive, default=96, help="of an answer")
+    prepare.add_argument("--timeout", type=float, default=120, help="seconds of one try")
+    prepare.add_argument("--tries", type=_positive, default=4)
+    prepare.add_argument(
+        "--no-likelihood",
+        dest="likelihood",
+        action="store_false",
+        help="do not ask for the log-likelihood of the reference",
+    )
+    prepare.set_defaults(verb=_prepare)
+
+
 def _check(arguments: argparse.Namespace) -> None:
     from serve import weights
     from serve.settings_file import check, read_config
@@ -120,15 +147,34 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
+    from serve.engines import on_ray_data, over_http
+    from serve.offline.ask import Limits
     from serve.offline.prepare import prepare
+    from serve.offline.prompts import read_prompts
+    from serve.offline.request_log import read_log
 
+    if arguments.engine == "ray-data" and arguments.url:
+        raise SettingsError("--url: --engine ray-data starts the experts itself; leave out one")
+    settings = _settings(arguments.experts)
+    files = arguments.from_log or [arguments.prompts]
+    prompts = read_log(files) if arguments.from_log else read_prompts(arguments.prompts)
     prepare(
-        arguments.prompts,
-        _settings(arguments.experts),
+        prompts,
+        settings,
         arguments.out,
-        url=arguments.url,
-        concurrency=arguments.concurrency,
-        max_tokens=arguments.max_tokens,
+        over_http(arguments.experts, arguments.url)
+        if arguments.engine == "http"
+        else on_ray_data(settings),
+        limits=Limits(
+            concurrency=arguments.concurrency,
+            max_tokens=arguments.max_tokens,
+            timeout_s=arguments.timeout,
+            tries=arguments.tries,
+            likelihood=arguments.likelihood,
+        ),
+        quality=arguments.quality,
+        reference=arguments.reference,
+        source=", ".join(map(str, files)),
     )
 
 

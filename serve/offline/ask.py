@@ -261,7 +261,8 @@ class _Lane:
 
 def _mean_nll(logprobs: Sequence[dict[str, dict[str, float]]]) -> float:
     """Of the token itself, which vLLM puts first; ValueError where there is none."""
-    values = [[*token.values()][0]["logprob"] for token in logprobs]
+    # An empty dict raises IndexError here; StopIteration would not pass through a coroutine.
+    values = [list(token.values())[0]["logprob"] for token in logprobs]  # noqa: RUF015
     if not values:
         raise ValueError("no token of the reference")
     return round(-sum(values) / len(values), 6)

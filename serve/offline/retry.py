@@ -1,20 +1,16 @@
-"""What can go wrong with one request to an endpoint: whether to try again, when, and in which words."""
+"""What can go wrong with a request to an endpoint: whether to try again, when, in which words."""
 
 from __future__ import annotations
 
 import random
 
-import httpx
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 BACKOFF_S = 1.0
 """Before the second try; doubled before each further one."""
 
 LONGEST_BACKOFF_S = 60.0
-BROKEN = (
-    *(APIError, httpx.HTTPError, TimeoutError),
-    *(ValueError, TypeError, AttributeError, LookupError),
-)
+BROKEN = (APIError, TimeoutError, ValueError, TypeError, AttributeError, LookupError)
 """What an endpoint's bytes can raise on their way through the client: errors of the connection, and
 those of reading JSON of any shape as a chat."""
 
@@ -28,7 +24,7 @@ def is_transient(error: BaseException) -> bool:
 
 def backoff_s(number: int, error: BaseException) -> float:
     """Seconds to wait after try `number`, with jitter; not less than the server asks for."""
-    wait = BACKOFF_S * 2 ** (number - 1) * random.uniform(0.5, 1.5)
+    wait = BACKOFF_S * 2.0 ** (number - 1) * random.uniform(0.5, 1.5)
     if isinstance(error, APIStatusError):
         asked = error.response.headers.get("retry-after", "")
         wait = max(wait, float(asked) if asked.isdecimal() else 0)
