@@ -94,6 +94,7 @@ def _add_pool_verbs(verbs: _Verbs) -> None:
     onboard.add_argument("--grader", choices=QUALITIES, help="default: the table's")
     onboard.add_argument("--experts", type=Path, help="a settings file, for lambda and encoder")
     onboard.add_argument("--lambda", dest="lam", type=float, help="at which change is reported")
+    _confidence_option(onboard)
     onboard.add_argument("--concurrency", type=_positive, default=16)
     onboard.add_argument("--max-tokens", type=_positive, help="default: the training table's")
     onboard.set_defaults(verb=_onboard)
@@ -102,7 +103,18 @@ def _add_pool_verbs(verbs: _Verbs) -> None:
     retire.add_argument("expert", metavar="ID")
     retire.add_argument("--artifact", type=Path, required=True, help="folder of the router")
     retire.add_argument("--out", type=Path, required=True, help="folder of the new artifact")
+    _confidence_option(retire)
     retire.set_defaults(verb=_retire)
+
+
+def _confidence_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--confidence",
+        type=_confidence,
+        default=0.5,
+        help="at which the probes must vouch for the change, or the guard decides: 0.5 (the "
+        "default: the best estimate) to 0.99",
+    )
 
 
 def _prepare_options(prepare: argparse.ArgumentParser) -> None:
@@ -196,6 +208,7 @@ def _onboard(arguments: argparse.Namespace) -> None:
         encoder=router.encoder,
         concurrency=arguments.concurrency,
         max_tokens=arguments.max_tokens,
+        confidence=arguments.confidence,
     )
     lam = router.lam if arguments.lam is None else arguments.lam
     print(onboard(arguments.expert, arguments.artifact, arguments.out, asking, lam=lam), end="")
@@ -204,7 +217,7 @@ def _onboard(arguments: argparse.Namespace) -> None:
 def _retire(arguments: argparse.Namespace) -> None:
     from serve.offline.retire import retire
 
-    print(retire(arguments.expert, arguments.artifact, arguments.out))
+    print(retire(arguments.expert, arguments.artifact, arguments.out, arguments.confidence))
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -246,6 +259,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _confidence(text: str) -> float:
+    number = float(text)
+    if not 0.5 <= number <= 0.99:
+        raise argparse.ArgumentTypeError(f"must be 0.5 to 0.99, got {number}")
     return number
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from serve.config import MINILM, ExpertSettings, ModelRef, describe
 from serve.errors import SettingsError
 from serve.offline.ask import Endpoint, Limits
+from serve.offline.guard_change import CONFIDENCE
 from serve.offline.onboard_report import report
 from serve.offline.pool_artifact import load_pool, save_pool
 from serve.offline.pool_change import with_expert
@@ -37,6 +38,7 @@ class Asking:
         encoder: of a grader that compares meanings.
         concurrency: requests under way at once.
         max_tokens: limit of an answer; None: the training table's.
+        confidence: at which the probes must vouch for the change, see guard_change.py.
     """
 
     url: str | None
@@ -45,6 +47,7 @@ class Asking:
     encoder: ModelRef = MINILM
     concurrency: int = 16
     max_tokens: int | None = None
+    confidence: float = CONFIDENCE
 
 
 def onboard(file: Path, folder: Path, out: Path, asking: Asking, *, lam: float = 0.0) -> str:
@@ -81,11 +84,13 @@ def onboard(file: Path, folder: Path, out: Path, asking: Asking, *, lam: float =
         grader=asking.grader,
         encoder=asking.encoder,
     )
-    grown = with_expert(pool, new)
+    grown = with_expert(pool, new, asking.confidence)
     trained = {"onboarded": expert.id, "probes": len(new.rows)}
     saved = save_pool(out, loaded, grown, trained)
     entry = yaml.safe_load(file.read_text())
-    return report(pool, grown, new, lam) + _settings(entry, out, loaded.label, saved.label)
+    return report(pool, grown, new, lam, asking.confidence) + _settings(
+        entry, out, loaded.label, saved.label
+    )
 
 
 def read_expert(file: Path) -> ExpertSettings:

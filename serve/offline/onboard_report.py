@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from serve.offline.fit.data import Rows
+from serve.offline.guard_change import certainty
 from serve.offline.metrics import earned
 from serve.offline.pool import Answered, Pool
 from serve.offline.pool_change import with_expert
@@ -28,7 +29,7 @@ FEW = 10.0
 """Pseudo-count that a cluster's difference is shrunk by before clusters are ordered."""
 
 
-def report(before: Pool, after: Pool, new: Answered, lam: float) -> str:
+def report(before: Pool, after: Pool, new: Answered, lam: float, confidence: float) -> str:
     """Plain text.
 
     Args:
@@ -36,6 +37,7 @@ def report(before: Pool, after: Pool, new: Answered, lam: float) -> str:
         after: the pool with it.
         new: its answers.
         lam: at which traffic and change are looked at.
+        confidence: that the guard asks of the change.
     """
     name = new.expert.id
     parts = [
@@ -45,7 +47,7 @@ def report(before: Pool, after: Pool, new: Answered, lam: float) -> str:
         f"the first and last of many look further apart than they are):\n"
         f"{_strengths(after, new)}",
         f"\nServed at lambda {lam:g}, by the probes; each fifth of them is predicted from the "
-        f"answers to the others:\n{_spent(before, after, new, lam)}",
+        f"answers to the others:\n{_spent(before, after, new, lam, confidence)}",
     ]
     return "\n".join(parts)
 
@@ -78,12 +80,12 @@ def _cluster(pool: Pool, cluster: int, rows: Rows, best: int, gap: Doubles) -> s
     )
 
 
-def _spent(before: Pool, after: Pool, new: Answered, lam: float) -> str:
+def _spent(before: Pool, after: Pool, new: Answered, lam: float, confidence: float) -> str:
     names = f"  {'probes':>6}  {'share':>14}  {'quality':>18}  {'USD per 1000 prompts':>22}"
     lines = [f"{names}  {'certain':>7}  decides"]
     for count in [n for n in SPENT if n < len(new.rows)]:
         part = new.of(np.arange(count))
-        lines.append(_row(before, with_expert(before, part), part, lam))
+        lines.append(_row(before, with_expert(before, part, confidence), part, lam))
     lines.append(_row(before, after, new, lam))
     return "\n".join(lines)
 
