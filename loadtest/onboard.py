@@ -90,12 +90,11 @@ def main() -> None:
                 before, onboarded, seconds, asking = line
                 gap = [o - r for o, r in zip(onboarded, retrained, strict=True)]
                 gaps.append(gap[0])
-                print(
-                    f"| {seed} | {expert} | {ranked[expert]:.3f} | {before[0]:.4f} | "
-                    f"{onboarded[0]:.4f} | {retrained[0]:.4f} | {gap[0]:+.4f} | {onboarded[1]:.4f} | "
-                    f"{retrained[1]:.4f} | {gap[1]:+.4f} | {seconds:.1f} | {asking:.1f} |",
-                    flush=True,
-                )
+                areas = (before[0], onboarded[0], retrained[0], gap[0])
+                areas += (onboarded[1], retrained[1], gap[1])
+                cells = [seed, expert, f"{ranked[expert]:.3f}", *(f"{a:.4f}" for a in areas)]
+                cells += [f"{seconds:.1f}", f"{asking:.1f}"]
+                print(f"| {' | '.join(map(str, cells))} |", flush=True)
     print(f"\nserved: mean difference {np.mean(gaps):+.4f}, least {min(gaps):+.4f}, of {len(gaps)}")
 
 
@@ -118,6 +117,7 @@ def _held_out(
         command += ["--expert", str(new), "--probe", str(arguments.probe), "--url", fake.url]
         command += ["--artifact", str(folder / "before"), "--out", str(folder / "after")]
         command += ["--grader", "choice", "--lambda", str(arguments.lam)]
+        command += ["--confidence", str(arguments.confidence)]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
         seconds = time.perf_counter() - start
@@ -179,6 +179,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--probe", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--lambda", dest="lam", type=float, default=0.0)
+    parser.add_argument("--confidence", type=float, default=0.5, help="see pointsman onboard")
     return parser.parse_args()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -198,11 +199,14 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _onboard(arguments: argparse.Namespace) -> None:
+    from serve.engines import API_KEY
+    from serve.offline.ask import Endpoint
     from serve.offline.onboard import Asking, onboard
 
+    url = arguments.url
     router = _settings(arguments.experts).router if arguments.experts else RouterSettings()
     asking = Asking(
-        arguments.url,
+        Endpoint(url, os.environ.get(API_KEY, "none")) if url else None,
         probes=arguments.probe,
         grader=arguments.grader,
         encoder=router.encoder,

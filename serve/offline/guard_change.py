@@ -59,9 +59,12 @@ def certainty(before: Pool, after: Pool, lam: float) -> float:
         after: as of extended().
         lam: quality that one dollar is worth.
     """
-    change = _Picked(after).advantage(lam) - _Picked(before).advantage(lam)
-    least = float(np.interp(lam, before.guard.lam, before.guard.lower)) + float(change.mean())
-    error = float(change.std(ddof=1) / np.sqrt(len(change)))
+    grid, old, new = before.guard.lam, _Picked(before), _Picked(after)
+    # Between two lambdas of the grid as Guard.trusts reads it, so that both always agree.
+    change = np.stack([new.advantage(float(v)) - old.advantage(float(v)) for v in grid])
+    errors = change.std(axis=1, ddof=1) / np.sqrt(change.shape[1])
+    least = float(np.interp(lam, grid, before.guard.lower + change.mean(axis=1)))
+    error = float(np.interp(lam, grid, errors))
     return NormalDist().cdf(least / error) if error > 0 else float(least > 0)
 
 

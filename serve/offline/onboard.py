@@ -32,7 +32,7 @@ class Asking:
     """How the new expert is asked and graded.
 
     Attributes:
-        url: of an OpenAI-compatible endpoint that serves it under its id, with /v1.
+        endpoint: serves it under its id; None: not known yet.
         probes: how many prompts to ask it.
         grader: see grade.py; None: the training table's.
         encoder: of a grader that compares meanings.
@@ -41,7 +41,7 @@ class Asking:
         confidence: at which the probes must vouch for the change, see guard_change.py.
     """
 
-    url: str | None
+    endpoint: Endpoint | None
     probes: int = 200
     grader: str | None = None
     encoder: ModelRef = MINILM
@@ -72,14 +72,14 @@ def onboard(file: Path, folder: Path, out: Path, asking: Asking, *, lam: float =
             f"{file}: the router has an expert {expert.id!r} already; retire that one first, or "
             "give this one an id of its own"
         )
-    if asking.url is None:
+    if asking.endpoint is None:
         raise SettingsError(f"--url: name an endpoint that serves {expert.id}, with /v1")
     asked = pool.probes.rows(np.arange(min(asking.probes, len(pool.probes.vectors))))
     limit = asking.max_tokens or int(asked.table.meta.get("max_tokens", MAX_TOKENS))
     new = answered(
         asked,
         expert,
-        Endpoint(asking.url),
+        asking.endpoint,
         Limits(asking.concurrency, limit, likelihood=False),
         grader=asking.grader,
         encoder=asking.encoder,
@@ -111,7 +111,7 @@ def _settings(entry: object, out: Path, before: str, after: str) -> str:
     lines = yaml.safe_dump([entry], sort_keys=False).splitlines()
     return "\n".join(
         [
-            "",
+            "\n",
             f"{out}: router {after}, made from {before}. To serve it, in the settings:",
             "",
             "      experts:  # one more",

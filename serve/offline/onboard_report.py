@@ -47,7 +47,8 @@ def report(before: Pool, after: Pool, new: Answered, lam: float, confidence: flo
         f"the first and last of many look further apart than they are):\n"
         f"{_strengths(after, new)}",
         f"\nServed at lambda {lam:g}, by the probes; each fifth of them is predicted from the "
-        f"answers to the others:\n{_spent(before, after, new, lam, confidence)}",
+        f"answers to the others. Certain: that the\nrouter earns more than the best constant.\n"
+        f"{_spent(before, after, new, lam, confidence)}",
     ]
     return "\n".join(parts)
 

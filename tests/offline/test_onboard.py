@@ -12,11 +12,13 @@ import pytest
 from loadtest.playback import FakeExpert, Recorded
 from serve.cli import main
 from serve.errors import ArtifactError, SettingsError, TableError
+from serve.offline.ask import Endpoint
 from serve.offline.onboard import Asking, onboard, read_expert
 from serve.offline.retire import retire
 from serve.routing import artifact
 from tests.offline.pools import learned, table_with_answers
 
+NOWHERE = Asking(Endpoint("http://127.0.0.1:9/v1"))
 NEW = "id: new\nmodel: some/model\nprice: {input: 2.0, output: 2.0}\n"
 
 
@@ -45,7 +47,7 @@ def recorded(fails=()):
 
 def test_the_probes_are_asked_and_nothing_else(trained, new, tmp_path):
     with FakeExpert(recorded()) as fake:
-        printed = onboard(new, trained, tmp_path / "b", Asking(fake.url, probes=100))
+        printed = onboard(new, trained, tmp_path / "b", Asking(Endpoint(fake.url), probes=100))
     probes = table_of(trained).prompts["prompt"]
     assert sorted(fake.asked) == sorted(probes[:100])
     after = artifact.load(tmp_path / "b")
@@ -76,7 +78,7 @@ def table_of(folder):
 
 def test_prompts_that_failed_are_left_out(trained, new, tmp_path):
     with FakeExpert(recorded(fails=range(0, 300, 4))) as fake:
-        printed = onboard(new, trained, tmp_path / "b", Asking(fake.url, probes=120))
+        printed = onboard(new, trained, tmp_path / "b", Asking(Endpoint(fake.url), probes=120))
     answered = table_of(tmp_path / "b").quality["new"].notna()
     gone = {f"p{i}" for i in range(0, 300, 4)}
     assert {name for name, said in answered.items() if not said} == gone & set(answered.index)
@@ -88,20 +90,19 @@ def test_too_few_answers_are_refused_with_the_reason(trained, new, tmp_path):
         FakeExpert(recorded(fails=range(280))) as fake,
         pytest.raises(SettingsError, match=r"new: \d+ of 100 probes answered, .* not recorded"),
     ):
-        onboard(new, trained, tmp_path / "b", Asking(fake.url, probes=100))
+        onboard(new, trained, tmp_path / "b", Asking(Endpoint(fake.url), probes=100))
     assert not (tmp_path / "b").exists()
 
 
 def test_what_cannot_be_onboarded_is_refused_in_one_line(trained, new, tmp_path):
-    nowhere = Asking("http://127.0.0.1:9/v1")
     with pytest.raises(SettingsError, match="--url: name an endpoint that serves new"):
         onboard(new, trained, tmp_path / "b", Asking(None))
     new.write_text(NEW.replace("id: new", "id: mid"))
     with pytest.raises(SettingsError, match="an expert 'mid' already"):
-        onboard(new, trained, tmp_path / "b", nowhere)
+        onboard(new, trained, tmp_path / "b", NOWHERE)
     new.write_text(NEW + "colour: red\n")
     with pytest.raises(SettingsError, match="colour"):
-        onboard(new, trained, tmp_path / "b", nowhere)
+        onboard(new, trained, tmp_path / "b", NOWHERE)
     with pytest.raises(SettingsError, match="No such file"):
         read_expert(tmp_path / "nothing.yaml")
 
@@ -111,13 +112,13 @@ def test_a_closed_router_names_the_open_ones(new, tmp_path):
     with pytest.raises(
         ArtifactError, match="to_knn router cannot change.*default, stack, task_map"
     ):
-        onboard(new, tmp_path / "a", tmp_path / "b", Asking("http://127.0.0.1:9/v1"))
+        onboard(new, tmp_path / "a", tmp_path / "b", NOWHERE)
 
 
 def test_an_artifact_of_an_older_version_says_to_train_again(trained, new, tmp_path):
     learned(tmp_path / "a", table_with_answers(), probes=0)
     with pytest.raises(ArtifactError, match="train it again with this version"):
-        onboard(new, tmp_path / "a", tmp_path / "b", Asking("http://127.0.0.1:9/v1"))
+        onboard(new, tmp_path / "a", tmp_path / "b", NOWHERE)
 
 
 def test_a_table_without_grader_or_references_says_so(new, tmp_path):
@@ -126,13 +127,13 @@ def test_a_table_without_grader_or_references_says_so(new, tmp_path):
     learned(tmp_path / "a", made)
     with FakeExpert(recorded()) as fake:
         with pytest.raises(SettingsError, match="--grader: the training table does not say"):
-            onboard(new, tmp_path / "a", tmp_path / "b", Asking(fake.url))
-        onboard(new, tmp_path / "a", tmp_path / "b", Asking(fake.url, grader="exact"))
+            onboard(new, tmp_path / "a", tmp_path / "b", Asking(Endpoint(fake.url)))
+        onboard(new, tmp_path / "a", tmp_path / "b", Asking(Endpoint(fake.url), grader="exact"))
     bare = table_with_answers()
     del bare.prompts["answer"]
     learned(tmp_path / "c", bare)
     with pytest.raises(TableError, match="no column answer"):
-        onboard(new, tmp_path / "c", tmp_path / "d", Asking("http://127.0.0.1:9/v1"))
+        onboard(new, tmp_path / "c", tmp_path / "d", NOWHERE)
 
 
 def test_onboard_and_retire_by_the_command(trained, new, tmp_path, monkeypatch, capsys):
