@@ -66,7 +66,9 @@ def answered(
     texts = [said[prompts[i].id].text or "" for i in rows]
     quality = np.zeros(0, dtype=np.float32)
     if rows:
-        quality = grade(name, texts, [prompts[i].reference for i in rows], weights.folder(encoder))
+        quality = grade(
+            name, texts, [str(prompts[i].reference) for i in rows], weights.folder(encoder)
+        )
     good = [(i, q) for i, q in zip(rows, quality, strict=True) if not np.isnan(q)]
     if len(good) < MIN_PROMPTS:
         why = next((a.error for a in said.values() if a.error), "the rest could not be graded")
