@@ -43,17 +43,7 @@ def answered(
         SettingsError: no grader is known, or too few answers came.
         TableError: the probes have no reference answers.
     """
-    name = grader or probes.table.meta.get("grader")
-    if name is None:
-        raise SettingsError(
-            "--grader: the training table does not say how its answers were graded; name the "
-            "grader (choice, exact, bertsim, cosine)"
-        )
-    if "answer" not in probes.table.prompts:
-        raise TableError(
-            "the training table has no column answer, and without reference answers a new expert "
-            "cannot be graded; train on a table that has it"
-        )
+    name = _grader(probes.table, grader)
     prompts = _prompts(probes.table)
     said: dict[str, Answer] = {}
     ask_all(
@@ -84,6 +74,22 @@ def answered(
         np.array([_input_tokens(a, prompts[i]) for a, (i, _) in zip(kept, good, strict=True)]),
         np.array([_output_tokens(answer) for answer in kept]),
     )
+
+
+def _grader(table: RoutingTable, asked: str | None) -> str:
+    """The grader to use, where there is one and something to grade by."""
+    name = asked or table.meta.get("grader")
+    if name is None:
+        raise SettingsError(
+            "--grader: the training table does not say how its answers were graded; name the "
+            "grader (choice, exact, bertsim, cosine)"
+        )
+    if "answer" not in table.prompts:
+        raise TableError(
+            "the training table has no column answer, and without reference answers a new expert "
+            "cannot be graded; train on a table that has it"
+        )
+    return str(name)
 
 
 def _prompts(table: RoutingTable) -> list[Prompt]:
