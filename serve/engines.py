@@ -34,6 +34,7 @@ def on_ray_data(settings: Settings) -> Ask:
     time to the first token is not known."""
 
     def ask(jobs: Jobs, limits: Limits, keep: Callable[[Answer], None]) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         from serve.online.ray_data import Chat, answers
 
         for expert in settings.experts:

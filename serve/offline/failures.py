@@ -28,9 +28,10 @@ def report(answers: Sequence[Answer]) -> str:
     table = groups.agg(
         prompts=("why", "size"), why=("why", "first"), example=("for example", "first")
     )
-    rows = [["expert", "prompts", "why", "for example"]]
-    rows += [[e, str(n), w, x] for (e, _), (n, w, x) in zip(table.index, table.values, strict=True)]
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    rows = [["expert", "prompts", "for example", "why"]]
+    rows += [[e, str(n), x, w] for (e, _), (n, w, x) in zip(table.index, table.values, strict=True)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]} ({row[3]})" for row in rows
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]}"
+        for row in rows
     )

@@ -68,7 +68,9 @@ def answers(
     config = processor_config(expert)
     processor = build_processor(
         config,
-        preprocess=partial(request, source=config.model_source, sampling=_greedy(expert)),
+        preprocess=partial(
+            request, source=config.model_source, sampling=_greedy(expert, likelihood)
+        ),
         postprocess=result,
         preprocess_map_kwargs={"num_cpus": 0.25},
         postprocess_map_kwargs={"num_cpus": 0.25},
@@ -133,14 +135,10 @@ def request(row: dict[str, Any], *, source: str, sampling: Mapping[str, Any]) ->
             )
     except (TemplateError, ValueError, TypeError) as error:
         return {**row, "__inference_error__": f"chat template: {error}"}
-    wanted = {
-        "max_tokens": row["max_tokens"],
-        "prompt_logprobs": 0 if row["reference"] else None,
-    }
     return {
         **row,
         "tokenized_prompt": tokens,
-        "sampling_params": {**sampling, **wanted},
+        "sampling_params": {**sampling, "max_tokens": row["max_tokens"]},
         "prefix": len(prompt),
         "__inference_error__": "",
     }
@@ -164,9 +162,11 @@ def result(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _greedy(expert: ExpertSettings) -> dict[str, Any]:
+def _greedy(expert: ExpertSettings, likelihood: bool) -> dict[str, Any]:
     """What the gateway would add to a greedy request: the expert's defaults that still matter."""
-    return {
+    # In every row or in none: Arrow would make 0.0 of a 0 beside a None, and the engine hang on it.
+    prompt_logprobs = {"prompt_logprobs": 0} if likelihood else {}
+    return prompt_logprobs | {
         "temperature": 0.0,
         "stop": expert.defaults.stop,
         "repetition_penalty": expert.defaults.repetition_penalty or 1.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def test_faults_cost_their_own_cells_which_are_nan_with_a_reason(prepare, capsys
     assert reasons["small"].isna().all()
     said = capsys.readouterr().out
     assert "36 of 60 answers failed and are NaN" in said
-    assert "12  HTTP 500: engine died (p" in said
+    assert re.search(r"broken +12  p\d+ +HTTP 500: engine died\n", said)
 
 
 def test_a_prompt_too_long_for_an_expert_is_one_nan(prepare, tmp_path, capsys):
