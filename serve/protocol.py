@@ -66,6 +66,29 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """How n answers of a new expert go along with what E known experts did on the same prompts.
+
+    Attributes:
+        quality: (E,) weights, by which the known ones' quality is added up.
+        output_tokens: (E,) weights of their answers' lengths.
+        like_quality: (n,) what that sum says of the new expert's quality.
+        like_output_tokens: (n,) and of its answers' lengths.
+    """
+
+    quality: Floats
+    output_tokens: Floats
+    like_quality: Floats
+    like_output_tokens: Floats
+
+    @classmethod
+    def none(cls, experts: int, answers: int) -> Likeness:
+        """Like no other: every weight is 0."""
+        weights, sums = np.zeros(experts, np.float32), np.zeros(answers, np.float32)
+        return cls(weights, weights, sums, sums)
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One expert as the router saw it for one query."""
 
@@ -158,15 +181,26 @@ class OpenPredictor(StoredPredictor, Protocol):
     """A predictor whose pool can change without training it again."""
 
     def add_expert(
-        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+        self,
+        expert: str,
+        vectors: Floats,
+        quality: Floats,
+        output_tokens: Floats,
+        like: Likeness | None = None,
     ) -> Self:
         """This predictor with one more column, learned from representative prompts alone.
+
+        The known experts' columns rest on far more answers. So where it is told what the new one
+        has in common with them, its column is their weighted sum, and only what they leave
+        unexplained is learned from its own few answers.
 
         Args:
             expert: its id.
             vectors: (n, D) of the prompts it was measured on.
             quality: (n,), 0..1.
             output_tokens: (n,).
+            like: the known experts, in the order of `experts`; None: like none of them. A
+                predictor that looks answers up has no use for it.
         """
         ...
 

@@ -27,6 +27,8 @@ def bertsim(answers: Sequence[str], references: Sequence[str], folder: str) -> F
     """
     scores = np.zeros(len(answers), dtype=np.float32)
     said = [i for i, answer in enumerate(answers) if answer.strip()]
+    if not said:
+        return scores
     _, _, f1 = score(
         [answers[i] for i in said],
         [references[i] for i in said],

@@ -1,145 +1,120 @@
-"""TO-Router's first phase: ask every expert every prompt, score the answers, write a table."""
+"""TO-Router's first phase: ask every expert every prompt, grade the answers, write a table.
+
+Whom it asks and over which wire is the caller's: serve/engines.py.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import pandas as pd
-from openai import AsyncOpenAI
-from tqdm import tqdm
-
-from serve import weights
 from serve.config import Settings
-from serve.encoding.transformer import TransformerEncoder
-from serve.offline.bertsim import bertsim, cosine
-from serve.offline.prompts import Prompt, read_prompts
+from serve.errors import SetupError, TableError
+from serve.offline.ask import Answer, Limits
+from serve.offline.failures import report
+from serve.offline.journal import Journal
+from serve.offline.prompts import Prompt
 from serve.offline.table import RoutingTable
 
-
-@dataclass(frozen=True)
-class _Cell:
-    """What one expert did with one prompt."""
-
-    prompt: str
-    expert: str
-    answers: str
-    in_tokens: int
-    out_tokens: int
-    latency_s: float
+JOURNAL = "journal.jsonl"
+Jobs: TypeAlias = Sequence[tuple[Prompt, str]]
+Ask: TypeAlias = Callable[[Jobs, Limits, Callable[[Answer], None]], None]
+"""Asks every (prompt, expert) and hands each answer over as it comes."""
 
 
 def prepare(
-    prompts_file: Path,
+    prompts: Sequence[Prompt],
     settings: Settings,
     out: Path,
+    ask: Ask,
     *,
-    url: str,
-    concurrency: int,
-    max_tokens: int,
+    limits: Limits,
+    quality: str = "bertsim",
+    reference: str | None = None,
+    source: str = "",
 ) -> RoutingTable:
-    """Ask a running application, greedily, and write the table to `out`.
+    """Ask what `out` has no answer to yet, greedily, and write the table there.
 
     Args:
-        prompts_file: see offline/prompts.py.
-        settings: names the experts, their prices and the encoder that scores.
-        out: folder of the table.
-        url: an OpenAI-compatible endpoint that serves every expert, with /v1.
-        concurrency: requests under way at once.
-        max_tokens: limit of one answer.
+        prompts: of offline/prompts.py or offline/logged.py.
+        settings: names the experts, their prices and the encoder that grades.
+        out: folder of the table and of the journal.
+        ask: called once, unless nothing is left to ask.
+        limits: of asking.
+        quality: the grader whose grade is the table's quality: offline/grade.py.
+        reference: the expert whose answer is the reference of a prompt that has none.
+        source: where the prompts are from, for the table's meta.
+
+    Raises:
+        TableError: a prompt has no reference, or `out` holds another run.
+        SetupError: no expert answered anything.
     """
-    prompts = read_prompts(prompts_file)
     experts = [expert.id for expert in settings.experts]
-    cells = asyncio.run(_ask_all(prompts, experts, url, concurrency, max_tokens))
-    table = _table(prompts, settings, cells)
-    table.meta["prompts"] = str(prompts_file)
-    table.meta["max_tokens"] = max_tokens
+    _require_references(prompts, reference, experts)
+    with Journal(out / JOURNAL, _run(prompts, settings, limits)) as journal:
+        every = [(prompt, expert) for prompt in prompts for expert in experts]
+        jobs = [(p, e) for p, e in every if not journal.finished(p.id, e)]
+        if len(jobs) < len(every):
+            print(f"{out}: {len(every) - len(jobs)} of {len(every)} answers are there already")
+        if jobs:
+            ask(jobs, limits, journal.add)
+        wanted = {(prompt.id, expert) for prompt, expert in every}
+        answers = [a for a in journal.answers if (a.prompt, a.expert) in wanted]
+    _tell(answers, out)
+    # Imports torch: asking need not wait for it.
+    from serve.offline.cells import table_of
+
+    table = table_of(prompts, settings, answers, quality=quality, reference=reference)
+    table.meta.update(prompts=source, max_tokens=limits.max_tokens)
     table.save(out)
+    print(f"{out}: {len(prompts)} prompts, {len(experts)} experts, quality is {quality}")
     return table
 
 
-async def _ask_all(
-    prompts: list[Prompt], experts: list[str], url: str, concurrency: int, max_tokens: int
-) -> list[_Cell]:
-    client = AsyncOpenAI(base_url=url, api_key="none", max_retries=3, timeout=600)
-    gate = asyncio.Semaphore(concurrency)
-
-    async def ask(prompt: Prompt, expert: str) -> _Cell:
-        async with gate:
-            started = time.perf_counter()
-            answer = await client.chat.completions.create(
-                model=expert,
-                messages=list(prompt.messages),  # type: ignore[arg-type]
-                temperature=0,
-                max_tokens=max_tokens,
-            )
-            seconds = time.perf_counter() - started
-        assert answer.usage is not None
-        return _Cell(
-            prompt.id,
-            expert,
-            (answer.choices[0].message.content or "").strip(),
-            answer.usage.prompt_tokens,
-            answer.usage.completion_tokens,
-            round(seconds, 3),
+def _require_references(
+    prompts: Sequence[Prompt], reference: str | None, experts: Sequence[str]
+) -> None:
+    if reference is not None and reference not in experts:
+        raise TableError(
+            f"--reference {reference!r} is no expert of the settings: {', '.join(experts)}"
+        )
+    without = [prompt.id for prompt in prompts if prompt.reference is None]
+    if without and reference is None:
+        raise TableError(
+            f"{len(without)} of {len(prompts)} prompts have no reference to grade answers by (the "
+            f"first: {without[0]}); give them one, or --reference EXPERT to take that expert's "
+            "answers"
         )
 
-    tasks = [asyncio.create_task(ask(p, e)) for p in prompts for e in experts]
-    with tqdm(total=len(tasks), desc="Asking", unit="answer") as bar:
-        for task in asyncio.as_completed(tasks):
-            await task
-            bar.update()
-    return [task.result() for task in tasks]
 
-
-def _table(prompts: list[Prompt], settings: Settings, cells: list[_Cell]) -> RoutingTable:
-    frame = pd.DataFrame([vars(cell) for cell in cells])
-    references = {prompt.id: prompt.reference for prompt in prompts}
-    folder = weights.folder(settings.router.encoder)
-    said, meant = frame["answers"].tolist(), [references[p] for p in frame["prompt"]]
-    frame["bertsim"] = bertsim(said, meant, folder)
-    frame["cosine"] = cosine(said, meant, TransformerEncoder(folder))
-    prices = {expert.id: expert.as_expert() for expert in settings.experts}
-    frame["cost_usd"] = [
-        prices[e].cost_usd(i, o)
-        for e, i, o in zip(frame["expert"], frame["in_tokens"], frame["out_tokens"], strict=True)
-    ]
-    order = [prompt.id for prompt in prompts]
-    columns = [expert.id for expert in settings.experts]
-
-    def tensor(column: str) -> pd.DataFrame:
-        wide = frame.pivot(index="prompt", columns="expert", values=column)
-        return wide.loc[order, columns].rename_axis(index="prompt_id", columns=None)
-
-    stems = ("cost_usd", "in_tokens", "out_tokens", "latency_s", "bertsim", "cosine", "answers")
-    tensors = {stem: tensor(stem) for stem in stems}
-    return RoutingTable(_prompt_frame(prompts), tensors["bertsim"], tensors, _meta(settings))
-
-
-def _prompt_frame(prompts: list[Prompt]) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt_id": prompt.id,
-            "task": prompt.task,
-            "split": prompt.split,
-            "prompt": prompt.text,
-            "messages": json.dumps(prompt.messages, ensure_ascii=False),
-            "answer": prompt.reference,
-        }
-        for prompt in prompts
-    ]
-    return pd.DataFrame(rows).set_index("prompt_id")
-
-
-def _meta(settings: Settings) -> dict[str, Any]:
-    return {
-        "source": "pointsman prepare",
-        "quality": "bertsim: BERTScore F1 against the reference",
-        "prices_usd_per_million_tokens": {
-            expert.id: expert.price.model_dump() for expert in settings.experts
-        },
+def _run(prompts: Sequence[Prompt], settings: Settings, limits: Limits) -> dict[str, Any]:
+    """What an answer depends on; an expert may join or leave the pool between two runs."""
+    asked = [[prompt.id, list(prompt.messages), prompt.reference] for prompt in prompts]
+    models = {
+        f"model of {expert.id}": expert.model
+        if isinstance(expert.model, str)
+        else f"sha256 {expert.model.sha256}"
+        for expert in settings.experts
     }
+    return models | {
+        "prompts": hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16],
+        "max_tokens": limits.max_tokens,
+        "likelihood": limits.likelihood,
+    }
+
+
+def _tell(answers: Sequence[Answer], out: Path) -> None:
+    failed = report(answers)
+    if not failed:
+        return
+    print(failed)
+    reasons = [answer.error for answer in answers if answer.error is not None]
+    if len(reasons) == len(answers):
+        raise SetupError(f"no expert answered any prompt; the first: {reasons[0]}")
+    print(
+        f"{len(reasons)} of {len(answers)} answers failed and are NaN in {out}; the same command "
+        "asks them again"
+    )

@@ -19,10 +19,10 @@ import pandas as pd
 from serve.errors import TableError
 
 TENSORS = (
-    *("cost_usd", "in_tokens", "out_tokens", "latency_s", "nll"),
-    *("bertsim", "cosine", "confidence", "answers"),
+    *("cost_usd", "in_tokens", "out_tokens", "ttft_s", "latency_s", "nll"),
+    *("bertsim", "cosine", "exact", "choice", "confidence", "answers", "errors"),
 )
-AMOUNTS = ("cost_usd", "in_tokens", "out_tokens", "latency_s")
+AMOUNTS = ("cost_usd", "in_tokens", "out_tokens", "ttft_s", "latency_s")
 MIN_PROMPTS = 30
 """Fewer cannot be split 60/10/30 and still say anything."""
 

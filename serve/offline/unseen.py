@@ -14,8 +14,8 @@ import numpy as np
 
 from serve.errors import SettingsError
 from serve.offline.fit.data import Fitted, TrainingSet
+from serve.offline.fit.folds import folds
 from serve.offline.fit.registry import Router
-from serve.offline.fit.stack import folds
 from serve.offline.trial import UnseenTrial
 from serve.protocol import OpenPredictor, Prediction
 

@@ -24,12 +24,12 @@ def llm_config(expert: ExpertSettings) -> LLMConfig:
         SettingsError: vLLM knows no such engine argument.
         WeightsError: the model's bytes are missing or not the pinned ones.
     """
-    _check_engine(expert)
+    engine = engine_kwargs(expert)
     source = weights.resolve(expert.model)
     callback = {"callback_config": {"callback_class": NoDownload}} if Path(source).is_dir() else {}
     return LLMConfig(
         model_loading_config={"model_id": expert.id, "model_source": source},
-        engine_kwargs={**_engine_defaults(expert), **expert.engine},
+        engine_kwargs=engine,
         deployment_config={
             "autoscaling_config": expert.autoscaling.model_dump(),
             # Ray adds the replica's own CPUs to the engine's bundle; expert.cpus is the sum.
@@ -43,8 +43,12 @@ def llm_config(expert: ExpertSettings) -> LLMConfig:
     )
 
 
-def _check_engine(expert: ExpertSettings) -> None:
-    """Refuse an engine argument that this vLLM does not have, before any engine is started."""
+def engine_kwargs(expert: ExpertSettings) -> dict[str, Any]:
+    """Its engine arguments, what this machine needs among them, before any engine is started.
+
+    Raises:
+        SettingsError: vLLM knows no such engine argument.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.cli_args import FrontendArgs
 
@@ -54,10 +58,8 @@ def _check_engine(expert: ExpertSettings) -> None:
             near = get_close_matches(name, known, n=3)
             hint = f"; near it: {', '.join(near)}" if near else ""
             raise SettingsError(f"experts.{expert.id}.engine.{name}: vLLM has no such{hint}")
-
-
-def _engine_defaults(expert: ExpertSettings) -> dict[str, Any]:
-    return {"dtype": cpu_dtype()} if expert.accelerator_type is None else {}
+    defaults = {"dtype": cpu_dtype()} if expert.accelerator_type is None else {}
+    return {**defaults, **expert.engine}
 
 
 def _hardware(expert: ExpertSettings) -> dict[str, Any]:

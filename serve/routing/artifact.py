@@ -3,6 +3,8 @@
 The manifest names the predictor, its experts and numbers, the encoder it was trained on and the
 table it learned from, and pins the arrays by SHA-256. The version is a hash of all of that, so a
 changed byte is a different version, and a version that does not match its content is refused.
+
+It may pin probes as well (offline/probes.py), a folder that serving neither needs nor reads.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ class Artifact:
         dimension: width of a vector.
         table: fingerprint of the routing table it learned from.
         guard: where the best constant serves instead; None trusts the router everywhere.
+        kind: of the predictor, as the registry names it.
+        probes: SHA-256 of the probes that came with it; None: it has none.
     """
 
     predictor: Predictor
@@ -49,6 +53,8 @@ class Artifact:
     dimension: int
     table: str
     guard: Guard | None
+    kind: str
+    probes: str | None = None
 
     @property
     def label(self) -> str:
@@ -87,8 +93,21 @@ def save(
     table: str,
     trained: dict[str, Any],
     guard: Guard | None = None,
+    probes: str | None = None,
 ) -> Artifact:
-    """Write a predictor of the registry to a folder; `trained` is kept for the reader alone."""
+    """Write a predictor of the registry to a folder.
+
+    Args:
+        folder: made where it is missing.
+        predictor: of the registry.
+        name: see Artifact.
+        encoder: see Artifact.
+        dimension: see Artifact.
+        table: see Artifact.
+        trained: how it came about, for the reader alone.
+        guard: see Artifact.
+        probes: see Artifact; whoever wrote them there knows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = predictor.arrays() | (guard.arrays() if guard else {})
     arrays = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
@@ -103,6 +122,7 @@ def save(
         "dimension": dimension,
         "table": table,
         "trained": trained,
+        "probes_sha256": probes,
         "arrays_sha256": hashlib.sha256(arrays).hexdigest(),
     }
     manifest["version"] = _version(manifest)
@@ -145,6 +165,8 @@ def load(folder: Path) -> Artifact:
         dimension=manifest["dimension"],
         table=manifest["table"],
         guard=Guard.restore(tensors, guard) if guard else None,
+        kind=kind,
+        probes=manifest.get("probes_sha256"),  # an artifact of an older version has no such line
     )
 
 

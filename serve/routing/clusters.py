@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from serve.protocol import Floats, Prediction
+from serve.protocol import Floats, Likeness, Prediction
 from serve.routing.psi import columns, validated_means
 
 
@@ -41,12 +41,20 @@ class ClusterPredictor(ABC):
         return Prediction(phi @ self.psi, phi @ self.psi_tokens)
 
     def add_expert(
-        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+        self,
+        expert: str,
+        vectors: Floats,
+        quality: Floats,
+        output_tokens: Floats,
+        like: Likeness | None = None,
     ) -> Self:
         """One more column of Psi, from the prompts the expert was measured on, none of them NaN."""
+        like = like or Likeness.none(len(self.experts), len(quality))
         phi = self.phi(vectors)
-        psi = validated_means(phi, quality[:, None])
-        tokens = validated_means(phi, output_tokens[:, None])
+        psi = validated_means(phi, (quality - like.like_quality)[:, None])
+        tokens = validated_means(phi, (output_tokens - like.like_output_tokens)[:, None])
+        psi += self.psi @ like.quality[:, None]
+        tokens += self.psi_tokens @ like.output_tokens[:, None]
         return replace(
             self,
             experts=(*self.experts, expert),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from serve.protocol import Floats, Prediction
+from serve.protocol import Floats, Likeness, Prediction
 from serve.routing.psi import columns
 
 
@@ -37,13 +37,22 @@ class ConstantPredictor:
         )
 
     def add_expert(
-        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+        self,
+        expert: str,
+        vectors: Floats,
+        quality: Floats,
+        output_tokens: Floats,
+        like: Likeness | None = None,
     ) -> ConstantPredictor:
         """One more mean."""
+        like = like or Likeness.none(len(self._experts), len(quality))
+        mean = (quality - like.like_quality).mean() + self._quality @ like.quality
+        length = (output_tokens - like.like_output_tokens).mean()
+        length += self._output_tokens @ like.output_tokens
         return ConstantPredictor(
             (*self._experts, expert),
-            np.append(self._quality, np.float32(quality.mean())),
-            np.append(self._output_tokens, np.float32(output_tokens.mean())),
+            np.append(self._quality, np.float32(mean)),
+            np.append(self._output_tokens, np.float32(length)),
         )
 
     def keep(self, experts: Sequence[str]) -> ConstantPredictor:

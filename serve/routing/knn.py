@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from serve.protocol import Floats, Prediction
+from serve.protocol import Floats, Likeness, Prediction
 from serve.routing.psi import columns
 
 
@@ -84,7 +84,12 @@ class KnnPredictor:
         return np.asarray(mean, dtype=np.float32)
 
     def add_expert(
-        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+        self,
+        expert: str,
+        vectors: Floats,
+        quality: Floats,
+        output_tokens: Floats,
+        like: Likeness | None = None,
     ) -> KnnPredictor:
         """One more column; its neighbours are the prompts it was measured on, and only those."""
         blank = np.full((len(vectors), len(self._experts)), np.nan, dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serve.protocol import StoredPredictor
+from serve.protocol import OpenPredictor, StoredPredictor
 from serve.routing.clusters import KMeansPredictor, LearnedMapPredictor, TaskMapPredictor
 from serve.routing.constant import ConstantPredictor
 from serve.routing.knn import KnnPredictor
@@ -11,7 +11,7 @@ from serve.routing.ridge import RidgePredictor
 from serve.routing.stack import StackPredictor
 from serve.routing.to_knn import ToKnnPredictor
 
-PREDICTORS: dict[str, type[StoredPredictor]] = {
+OPEN: dict[str, type[OpenPredictor]] = {
     ConstantPredictor.kind: ConstantPredictor,
     KnnPredictor.kind: KnnPredictor,
     KMeansPredictor.kind: KMeansPredictor,
@@ -19,6 +19,11 @@ PREDICTORS: dict[str, type[StoredPredictor]] = {
     TaskMapPredictor.kind: TaskMapPredictor,
     RidgePredictor.kind: RidgePredictor,
     StackPredictor.kind: StackPredictor,
+}
+"""Those whose pool can change without training."""
+
+PREDICTORS: dict[str, type[StoredPredictor]] = {
+    **OPEN,
     MlpPredictor.kind: MlpPredictor,
     ToKnnPredictor.kind: ToKnnPredictor,
 }

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from serve.protocol import Doubles, Floats, Prediction
+from serve.protocol import Doubles, Floats, Likeness, Prediction
 from serve.routing.psi import columns
 
 
@@ -47,19 +47,31 @@ class RidgePredictor:
         )
 
     def add_expert(
-        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+        self,
+        expert: str,
+        vectors: Floats,
+        quality: Floats,
+        output_tokens: Floats,
+        like: Likeness | None = None,
     ) -> Self:
         """One more column, by the same penalty on the prompts the expert was measured on."""
-        values = np.stack([quality, output_tokens], axis=1).astype(np.float64)
-        mean = values.mean(axis=0)
-        weights = _solved(vectors - self.centre, values - mean, self.alpha)
+        like = like or Likeness.none(len(self.experts), len(quality))
+        rest = np.stack(
+            [quality - like.like_quality, output_tokens - like.like_output_tokens], axis=1
+        ).astype(np.float64)
+        mean = rest.mean(axis=0)
+        weights = _solved(vectors - self.centre, rest - mean, self.alpha).astype(np.float32)
+        column = self.weights @ like.quality + weights[:, 0]
+        column_tokens = self.weights_tokens @ like.output_tokens + weights[:, 1]
         return replace(
             self,
             experts=(*self.experts, expert),
-            weights=_append(self.weights, weights[:, :1].astype(np.float32)),
-            mean=np.append(self.mean, np.float32(mean[0])),
-            weights_tokens=_append(self.weights_tokens, weights[:, 1:].astype(np.float32)),
-            mean_tokens=np.append(self.mean_tokens, np.float32(mean[1])),
+            weights=np.column_stack([self.weights, column]),
+            mean=np.append(self.mean, np.float32(mean[0] + self.mean @ like.quality)),
+            weights_tokens=np.column_stack([self.weights_tokens, column_tokens]),
+            mean_tokens=np.append(
+                self.mean_tokens, np.float32(mean[1] + self.mean_tokens @ like.output_tokens)
+            ),
         )
 
     def keep(self, experts: Sequence[str]) -> Self:
@@ -97,10 +109,6 @@ class RidgePredictor:
             arrays["mean_tokens"],
             float(params["alpha"]),
         )
-
-
-def _append(weights: Floats, column: Floats) -> Floats:
-    return np.hstack([weights, column])
 
 
 def _solved(x: Floats, y: Doubles, alpha: float) -> Doubles:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from serve.protocol import Floats, OpenPredictor, Prediction
+from serve.protocol import Floats, Likeness, OpenPredictor, Prediction
 from serve.routing.clusters import KMeansPredictor, LearnedMapPredictor, TaskMapPredictor
 from serve.routing.psi import columns
 from serve.routing.ridge import RidgePredictor
@@ -77,17 +77,26 @@ class StackPredictor:
         return np.asarray(rank, dtype=np.float32)
 
     def add_expert(
-        self, expert: str, vectors: Floats, quality: Floats, output_tokens: Floats
+        self,
+        expert: str,
+        vectors: Floats,
+        quality: Floats,
+        output_tokens: Floats,
+        like: Likeness | None = None,
     ) -> Self:
         """Every member adds it; the weights stay."""
+        like = like or Likeness.none(len(self.experts), len(quality))
+        base = (quality - like.like_quality).mean() + self.base @ like.quality
+        length = (output_tokens - like.like_output_tokens).mean()
+        length += self.base_tokens @ like.output_tokens
         return replace(
             self,
             members=tuple(
-                member.add_expert(expert, vectors, quality, output_tokens)
+                member.add_expert(expert, vectors, quality, output_tokens, like)
                 for member in self.members
             ),
-            base=np.append(self.base, np.float32(quality.mean())),
-            base_tokens=np.append(self.base_tokens, np.float32(output_tokens.mean())),
+            base=np.append(self.base, np.float32(base)),
+            base_tokens=np.append(self.base_tokens, np.float32(length)),
         )
 
     def keep(self, experts: Sequence[str]) -> Self:

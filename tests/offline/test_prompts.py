@@ -34,7 +34,9 @@ def test_a_prompt_and_a_chat_are_read(tmp_path):
         ([LINE | {"split": "dev"}], ":1: split: .*'train' or 'test'"),
         ([LINE | {"messages": []}], ":1: .*exactly one of prompt and messages"),
         ([LINE | {"answer": "x"}], ":1: answer:"),
-        ([{"id": "a"}], ":1: task:"),
+        ([{"id": "a"}], ":1: .*exactly one of prompt and messages"),
+        ([{"prompt": "Hi?"}, {"prompt": "Hi?"}], ":2: the prompt has no id and was there.* line 1"),
+        ([], "holds no prompt"),
     ],
 )
 def test_a_mistake_names_line_and_key(tmp_path, lines, message):
@@ -49,3 +51,10 @@ def test_train_and_test_prompts_are_apart(repository):
     assert len(train) + len(test) == len(prompts)
     assert not train & test
     assert {p.task for p in prompts if p.split == "test"} == {p.task for p in prompts}
+
+
+def test_all_but_the_prompt_is_optional(tmp_path):
+    one, other = read_prompts(written(tmp_path, {"prompt": "Hi?"}, {"prompt": "Ho?\u2028"}))
+    assert one.task is None and one.split is None and one.reference is None
+    assert len(one.id) == 16 and one.id != other.id
+    assert read_prompts(written(tmp_path, {"prompt": "Hi?", "task": "a"}))[0].id == one.id

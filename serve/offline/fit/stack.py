@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from serve.offline.fit.data import Fitted, Rows, TrainingSet, complete
+from serve.offline.fit.data import Fitted, TrainingSet, complete
+from serve.offline.fit.folds import folds
 from serve.offline.fit.kmeans import centroids
 from serve.offline.fit.learned_map import soft_kmeans
 from serve.offline.fit.ridge import ridges
@@ -19,7 +20,6 @@ from serve.offline.fit.task_map import task_map
 from serve.protocol import Doubles, Floats, OpenPredictor, Prediction
 from serve.routing.stack import StackPredictor, combine, nearest_distance, weighted
 
-FOLDS = 5
 PENALTY = 30.0
 ALPHAS = (10.0, 30.0)
 CLUSTERS = 60
@@ -63,12 +63,6 @@ def fit_stack(data: TrainingSet, *, seed: int) -> Fitted:
         "level": [round(float(w), 3) for w in level],
     }
     return Fitted(stack, np.arange(len(data.vectors)), held_out, chosen)
-
-
-def folds(rows: int, seed: int) -> list[Rows]:
-    """FOLDS disjoint lists of row numbers that cover them all."""
-    order = np.random.default_rng(seed).permutation(rows)
-    return [np.sort(part) for part in np.array_split(order, FOLDS)]
 
 
 def _members(train: TrainingSet, centres: Floats) -> Sequence[OpenPredictor]:

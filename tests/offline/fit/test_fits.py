@@ -8,10 +8,10 @@ import pytest
 from serve.errors import SettingsError
 from serve.offline.cost import costs_of
 from serve.offline.fit.data import TrainingSet, complete
+from serve.offline.fit.folds import folds
 from serve.offline.fit.registry import ROUTERS, parse_router
 from serve.offline.fit.ridge import ridges
 from serve.offline.fit.select import represented
-from serve.offline.fit.stack import folds
 from serve.offline.guard import calibrate
 from serve.offline.judge import best_single, judge
 from serve.offline.trial import split_trial

@@ -1,0 +1,72 @@
+"""check and promote: what a running application is told, or about to be."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from serve.verbs.options import Verbs, between, whole
+
+
+def add(verbs: Verbs) -> None:
+    """Their parsers."""
+    check = verbs.add_parser("check", help="check a settings file, its router and its models")
+    check.add_argument("file", type=Path)
+    check.set_defaults(verb=_check)
+
+    promote = verbs.add_parser("promote", help="give a running application another router")
+    promote.add_argument("artifact", type=Path)
+    promote.add_argument(
+        "--share",
+        type=between(0, 1),
+        metavar="0..1",
+        help="as a challenger that decides this share of the requests, 0: that only watches",
+    )
+    promote.add_argument(
+        "--last", type=whole(0), default=200, help="logged requests to replay; 0: none"
+    )
+    promote.add_argument("--log", type=Path, help="request log; default: records.log")
+    promote.add_argument("--dashboard", default="http://127.0.0.1:8265", help="Ray's")
+    promote.add_argument("--dry-run", action="store_true", help="replay, change nothing")
+    promote.set_defaults(verb=_promote)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from serve import weights
+    from serve.settings_file import check, read_config
+
+    settings = check(read_config(arguments.file), arguments.file)
+    for expert in settings.experts:
+        print(f"{expert.id}: {weights.resolve(expert.model)}")
+    print(f"{arguments.file}: in order")
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from serve.ray_token import send_token
+
+    send_token()
+    from serve.config import parse_settings
+    from serve.offline.replay import logged_queries, replay
+    from serve.online.promote import Running, promoted, roll_out
+    from serve.online.router import check_router, load_encoder, load_pipeline
+    from serve.settings_file import application_of, rollout_of
+
+    running = Running(arguments.dashboard)
+    where = running.url
+    settings = parse_settings(application_of(running.config, where)["args"], where)
+    now = rollout_of(running.config, where)
+    config, then = promoted(running.config, now, arguments.artifact, arguments.share)
+    check_router(settings, then)
+    log = arguments.log or (settings.records.log and Path(settings.records.log).expanduser())
+    encoder = load_encoder(settings)
+    other = load_pipeline(settings, str(arguments.artifact), encoder)
+    if arguments.last and log:
+        served = load_pipeline(settings, now.artifact or settings.router.artifact, encoder)
+        print(replay(logged_queries(log, arguments.last), served, other))
+    elif arguments.last:
+        print("Nothing to replay: the application keeps no request log (records.log)")
+    if arguments.dry_run:
+        return
+    seat = "router" if arguments.share is None else "challenger"
+    for line in roll_out(running, config, lambda said: said[seat] == other.router):
+        print(f"replica {line['replica']} serves {line['router']}, challenger {line['challenger']}")

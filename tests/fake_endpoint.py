@@ -1,0 +1,157 @@
+"""A fake OpenAI-compatible endpoint: what a model of it does is in its name, answers are hashes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+WORDS = (
+    "the",
+    "a",
+    "river",
+    "runs",
+    "north",
+    "over",
+    "stone",
+    "and",
+    "sand",
+    "until",
+    "it",
+    "meets",
+)
+GARBAGE = {
+    "garbage-text": "data: this is not JSON\n\n",
+    "garbage-list": "data: [1, 2]\n\n",
+    "garbage-shape": 'data: {"choices": 17}\n\n',
+    "garbage-delta": 'data: {"choices": [{"delta": {"content": {}, "x": 1}, "index": 0}]}\n\n',
+    "garbage-error": 'data: {"error": {"message": "engine died"}}\n\n',
+    "garbage-end": 'data: {"choices": [{"delta": {"content": "half an"}, "index": 0}]}\n\n',
+    "garbage-usage": 'data: {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}], '
+    '"usage": {"prompt_tokens": "many", "completion_tokens": 1}}\n\n',
+}
+"""Model -> all that its stream holds; `[DONE]` follows."""
+
+
+class FakeEndpoint:
+    """Counts by (model, prompt): requests begun for an answer, and those for a likelihood."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.likelihoods: Counter[tuple[str, str]] = Counter()
+        self.under_way: Counter[str] = Counter()
+        self.most_under_way: Counter[str] = Counter()
+        self.url = ""
+        self.app = FastAPI()
+        self.app.post("/v1/chat/completions")(self.chat)
+
+    async def chat(self, request: Request) -> Response:
+        body = await request.json()
+        model = body["model"]
+        if body.get("continue_final_message"):
+            return self._likelihood(model, body)
+        prompt = body["messages"][-1]["content"]
+        self.asked[model, prompt] += 1
+        self.under_way[model] += 1
+        most = max(self.under_way[model], self.most_under_way[model])
+        self.most_under_way[model] = most
+        try:
+            return await self._answer(model, prompt, body)
+        finally:
+            self.under_way[model] -= 1
+
+    async def _answer(self, model: str, prompt: str, body: dict) -> Response:
+        if model == "broken" or (model == "flaky" and self.asked[model, prompt] == 1):
+            return _error(500, "engine died")
+        if model == "hanging":
+            await asyncio.sleep(3600)
+        if model == "small" and len(prompt) > 40:
+            return _error(400, f"maximum context length is 40, got {len(prompt)}")
+        if model in GARBAGE:
+            return _events([GARBAGE[model], "data: [DONE]\n\n"])
+        pause = 0.02 if model.startswith("slow") else 0.0
+        if pause:
+            await asyncio.sleep(pause)
+        return _events(_chunks(answer(model, prompt), tokens(body["messages"])), pause)
+
+    def _likelihood(self, model: str, body: dict) -> Response:
+        *asked, said = body["messages"]
+        self.likelihoods[model, asked[-1]["content"]] += 1
+        if model == "unlikely":
+            return _error(400, "unknown field prompt_logprobs")
+        prefix, reference = tokens(asked), len(said["content"].split())
+        # The n-th token of the reference has log-likelihood -n, all before it -100.
+        logprobs = [-100.0] * (prefix - 1) + [-1.0 - n for n in range(reference)]
+        message = {"role": "assistant", "content": ""}
+        return JSONResponse(
+            {
+                "choices": [{"index": 0, "message": message, "finish_reason": "length"}],
+                "usage": {"prompt_tokens": prefix + reference, "completion_tokens": 1},
+                "prompt_logprobs": [None, *({"5": {"logprob": x, "rank": 1}} for x in logprobs)],
+            }
+        )
+
+
+def answer(model: str, prompt: str) -> str:
+    """What a model says, greedily: a few words from a hash."""
+    digest = hashlib.sha256(f"{model}\n{prompt}".encode()).digest()
+    return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: 3 + digest[0] % 6])
+
+
+def tokens(messages: list[dict]) -> int:
+    """A word is a token; every message begins with one more."""
+    return sum(1 + len(message["content"].split()) for message in messages)
+
+
+def _chunks(text: str, in_tokens: int) -> list[str]:
+    words = text.split()
+    parts = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+    events: list[dict] = [
+        {"choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]}
+        for part in parts
+    ]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    usage = {"prompt_tokens": in_tokens, "completion_tokens": len(words)}
+    events.append({"choices": [], "usage": usage})
+    return [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+
+
+def _events(events: list[str], pause: float = 0.0) -> StreamingResponse:
+    async def stream() -> AsyncIterator[str]:
+        for event in events:
+            await asyncio.sleep(pause)
+            yield event
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "code": status}}, status_code=status)
+
+
+@contextmanager
+def fake_endpoint() -> Iterator[FakeEndpoint]:
+    """One that listens on a free port of the loopback until the block ends."""
+    fake = FakeEndpoint()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        config = uvicorn.Config(fake.app, log_level="critical", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield fake
+        server.should_exit = server.force_exit = True
+        thread.join()
