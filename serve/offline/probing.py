@@ -19,6 +19,9 @@ from serve.offline.prompts import Prompt
 from serve.offline.table import MIN_PROMPTS, RoutingTable
 from serve.protocol import Expert
 
+READING = ("bertsim", "cosine")
+"""Graders that read with the encoder; for the others its bytes need not be checked."""
+
 
 def answered(
     probes: Probes,
@@ -56,9 +59,8 @@ def answered(
     texts = [said[prompts[i].id].text or "" for i in rows]
     quality = np.zeros(0, dtype=np.float32)
     if rows:
-        quality = grade(
-            name, texts, [str(prompts[i].reference) for i in rows], weights.folder(encoder)
-        )
+        folder = weights.folder(encoder) if name in READING else ""
+        quality = grade(name, texts, [str(prompts[i].reference) for i in rows], folder)
     good = [(i, q) for i, q in zip(rows, quality, strict=True) if not np.isnan(q)]
     if len(good) < MIN_PROMPTS:
         why = next((a.error for a in said.values() if a.error), "the rest could not be graded")
