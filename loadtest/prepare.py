@@ -25,8 +25,8 @@ from serve.offline.ask import Answer, Endpoint, Limits, ask_all
 from serve.offline.prompts import Prompt, read_prompts
 from serve.settings_file import read_config, settings_of
 
-PROMPTS = 64
-TOKENS = 96
+PROMPTS = 32
+TOKENS = 48
 ROUNDS = 3
 
 
