@@ -14,7 +14,7 @@ WITHOUT := gemini-3.1-pro deepseek-chat-v2-0520 DeepSeek-Coder-V2
 PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp mlp:score_scale=1 ridge task_map zero
 UNSEEN := default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
 
-.PHONY: setup serve test check format lock table router results evaluation papers unseen encoders
+.PHONY: setup serve test check format lock table router demo results evaluation papers unseen encoders
 
 setup: $(INSTALLED)
 
@@ -50,6 +50,12 @@ table: setup
 
 router: setup
 	$(BIN)/pointsman train --table deployments/local/table --experts $(LOCAL) --out deployments/local/router
+
+# From prompts to a judged router on the local experts: about 10 minutes on two cores. Killed, it goes on where it was.
+demo: setup
+	$(BIN)/pointsman prepare --prompts deployments/local/prompts.jsonl --limit 60 --experts $(LOCAL) --out results/demo/table
+	$(BIN)/pointsman train --table results/demo/table --experts $(LOCAL) --out results/demo/router
+	$(BIN)/pointsman evaluate --table results/demo/table --router default --router kmeans --router zero --curve --out results/demo
 
 results: setup
 	$(BIN)/pointsman score --table deployments/local/table --experts $(LOCAL)
