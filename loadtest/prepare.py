@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 from front import bare_vllm
 
-from serve.offline.ask import Answer, Endpoint, Limits, ask_all
-from serve.offline.prompts import Prompt, read_prompts
+from serve.offline.asking.ask import Answer, Endpoint, Limits, ask_all
+from serve.offline.asking.prompts import Prompt, read_prompts
 from serve.settings_file import read_config, settings_of
 
 PROMPTS = 32

@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from serve.config import Settings
-from serve.offline.application import of_one_expert, running
-from serve.offline.ask import Answer, Endpoint, Limits, ask_all
-from serve.offline.prepare import Ask, Jobs
+from serve.offline.asking.application import of_one_expert, running
+from serve.offline.asking.ask import Answer, Endpoint, Limits, ask_all
+from serve.offline.asking.prepare import Ask, Jobs
 from serve.settings_file import read_config
 
 API_KEY = "POINTSMAN_API_KEY"

@@ -21,7 +21,7 @@ def curve_table(lines: Sequence[Line]) -> str:
             ["USD per 1000 prompts", *(line.router for line in ours)],
             ["---"] * (1 + len(ours)),
             *(
-                [f"{1000 * ours[0].budget[i]:.5f}", *(f"{line.quality[i]:.4f}" for line in ours)]
+                [f"{1000 * ours[0].budget[i]:.5g}", *(f"{line.quality[i]:.4f}" for line in ours)]
                 for i in at
             ),
         ]

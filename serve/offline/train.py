@@ -16,13 +16,13 @@ from serve.config import MINILM, Settings
 from serve.encoding.transformer import TransformerEncoder
 from serve.feedback import FeedbackStore
 from serve.offline.cost import Costs, costs_of
-from serve.offline.cover import choose
 from serve.offline.embed import embed
 from serve.offline.feedback import with_feedback
 from serve.offline.fit.data import Fitted, TrainingSet
 from serve.offline.fit.registry import parse_router
 from serve.offline.guard import calibrate
-from serve.offline.probes import FOLDER
+from serve.offline.pool.cover import choose
+from serve.offline.pool.probes import FOLDER
 from serve.offline.table import RoutingTable
 from serve.offline.trial import PROBES, training_set
 from serve.protocol import Encoder

@@ -4,7 +4,7 @@ The manifest names the predictor, its experts and numbers, the encoder it was tr
 table it learned from, and pins the arrays by SHA-256. The version is a hash of all of that, so a
 changed byte is a different version, and a version that does not match its content is refused.
 
-It may pin probes as well (offline/probes.py), a folder that serving neither needs nor reads.
+It may pin probes as well (offline/pool/probes.py), a folder that serving neither needs nor reads.
 """
 
 from __future__ import annotations

@@ -108,10 +108,10 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from serve.engines import on_ray_data, over_http
-    from serve.offline.ask import Limits
-    from serve.offline.logged import read_logged
-    from serve.offline.prepare import prepare
-    from serve.offline.prompts import evenly, read_prompts
+    from serve.offline.asking.ask import Limits
+    from serve.offline.asking.logged import read_logged
+    from serve.offline.asking.prepare import prepare
+    from serve.offline.asking.prompts import evenly, read_prompts
 
     if arguments.engine == "ray-data" and arguments.url:
         raise SettingsError("--url: --engine ray-data starts the experts itself; leave out one")

@@ -12,7 +12,7 @@ from serve.config import Settings
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 QUALITIES = ("bertsim", "cosine", "exact", "choice")
-"""The graders of offline/grade.py, without its imports."""
+"""The graders of offline/asking/grade.py, without its imports."""
 
 
 def whole(least: int) -> Callable[[str], int]:

@@ -47,7 +47,7 @@ def _add_confidence(verb: argparse.ArgumentParser) -> None:
 def _onboard(arguments: argparse.Namespace) -> None:
     from serve.config import RouterSettings
     from serve.engines import served_expert
-    from serve.offline.onboard import Asking, onboard
+    from serve.offline.pool.onboard import Asking, onboard
 
     router = settings_in(arguments.experts).router if arguments.experts else RouterSettings()
     asking = Asking(
@@ -64,6 +64,6 @@ def _onboard(arguments: argparse.Namespace) -> None:
 
 
 def _retire(arguments: argparse.Namespace) -> None:
-    from serve.offline.retire import retire
+    from serve.offline.pool.retire import retire
 
     print(retire(arguments.expert, arguments.artifact, arguments.out, arguments.confidence))

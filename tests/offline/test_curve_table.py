@@ -17,8 +17,8 @@ def test_a_row_a_budget_and_a_column_a_router():
     rows = [row for row in text.splitlines() if row.startswith("|")]
     assert rows[0] == "| USD per 1000 prompts | default | zero |"
     assert len(rows) == 2 + STEPS
-    assert rows[2] == "| 0.00100 | 0.2000 | 0.1000 |"
-    assert rows[-1] == "| 0.00300 | 0.8000 | 0.4000 |"
+    assert rows[2] == "| 0.001 | 0.2000 | 0.1000 |"
+    assert rows[-1] == "| 0.003 | 0.8000 | 0.4000 |"
 
 
 def test_tables_are_apart():

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from serve.cli import main
 from serve.errors import TableError
-from serve.feedback import Scored
+from serve.feedback import Dispatched, FeedbackStore, Scored
 from serve.offline.feedback import with_feedback
 from serve.offline.fit.registry import ROUTERS
 from serve.offline.table import RoutingTable
@@ -65,8 +69,6 @@ class _Costs:
 
 
 def _validated(data):
-    from dataclasses import replace
-
     return replace(data, validation=np.arange(len(data.texts)) % 7 == 0)
 
 
@@ -75,3 +77,26 @@ def test_experts_of_another_pool_are_left_out(table):
     assert len(joined.prompts) == len(table.prompts) + 60
     with pytest.raises(TableError, match="no feedback with its prompt for any of cheap, mid"):
         with_feedback(table, [Scored("history 1", "gone", 1.0)], 1.0)
+
+
+def test_train_learns_from_the_database_and_says_with_which_weight(
+    repository, tmp_path, monkeypatch, capsys
+):
+    url = f"sqlite:///{tmp_path}/feedback.sqlite"
+    store = FeedbackStore(url)
+    store.remember(
+        [Dispatched(f"r{i}", 0.0, "gemma-3-270m", "", "Is it so?" if i else None) for i in range(4)]
+    )
+    for i in range(4):
+        store.score(f"r{i}", i / 3, at=float(i))
+    words = ["train", "--table", repository / "deployments/local/table", "--router", "ridge"]
+    words += ["--out", tmp_path / "a", "--with-feedback", url, "--feedback-weight", 0.25]
+    monkeypatch.setattr("sys.argv", ["pointsman", *map(str, words)])
+    main()
+    said = capsys.readouterr().out
+    assert "1 scores left out: their prompts were not kept (records.prompts)" in said
+    assert "3 scores from feedback, each with weight 0.25" in said
+    trained = json.loads((tmp_path / "a/manifest.json").read_text())["trained"]
+    plain = json.loads((repository / "deployments/local/router/manifest.json").read_text())
+    assert trained["feedback_weight"] == 0.25
+    assert trained["prompts"] == plain["trained"]["prompts"] + 3
