@@ -54,13 +54,20 @@ class Running:
             )
         options = details["http_options"]
         host = options["host"] if options["host"] not in ("0.0.0.0", "::") else "127.0.0.1"
+        self._name = ours[0]["name"]
         prefix = (ours[0].get("route_prefix") or "/").rstrip("/")
         self.url = f"http://{host}:{options['port']}{prefix}"
 
     def replicas(self) -> list[dict[str, Any]]:
-        """What every ingress replica serves and refused: the answer of /v1/router."""
+        """What the ingress replicas that answer serve and refused: /v1/router."""
         with urllib.request.urlopen(f"{self.url}/v1/router", timeout=30) as answer:
             return list(json.load(answer)["replicas"])
+
+    def count(self) -> int:
+        """Ingress replicas; one that is taking a new config answers nobody for a moment."""
+        application = self._client.get_serve_details()["applications"][self._name]
+        replicas = application["deployments"][INGRESS]["replicas"]
+        return sum(replica["state"] != "STOPPING" for replica in replicas)
 
     def deploy(self, config: dict[str, Any]) -> None:
         """Hand Serve a changed config."""
@@ -120,7 +127,7 @@ def roll_out(
         except (urllib.error.URLError, TimeoutError) as error:
             said = [str(error)]
             continue
-        if replicas and all(took(replica) for replica in replicas):
+        if len(replicas) == running.count() and all(took(replica) for replica in replicas):
             return replicas
         said = [replica["refused"] for replica in replicas if replica["refused"]]
         if said:
