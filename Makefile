@@ -12,7 +12,8 @@ POOLS := llmrouter_9 rational_cascades_9 zeroeval routerbench_subset mmlu_pro
 # Of mmlu_pro: a name inferred, answers not parsed, an expert measured on 86 % of the prompts.
 WITHOUT := gemini-3.1-pro deepseek-chat-v2-0520 DeepSeek-Coder-V2
 PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp mlp:score_scale=1 ridge task_map zero
-UNSEEN := default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
+SEEDS ?= 5
+UNSEEN ?= default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
 
 .PHONY: setup serve test check format lock table router demo results evaluation papers unseen encoders
 
@@ -76,7 +77,7 @@ encoders: setup
 
 # Of routellm's two experts none can be held out.
 unseen: setup
-	$(call EVALUATE,$(POOLS),$(UNSEEN)) --protocol unseen-experts --seeds 5 --out results/unseen
+	$(call EVALUATE,$(POOLS),$(UNSEEN)) --protocol unseen-experts --seeds $(SEEDS) --out results/unseen
 
 # Where the CPU wheels of torch are on no index that uv knows, UV_FIND_LINKS names a folder of them.
 lock: setup

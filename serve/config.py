@@ -235,26 +235,23 @@ def parse(schema: type[_AnySettings], raw: object, where: str) -> _AnySettings:
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError(f"{where}: {describe(error, top=schema)}") from None
+        raise SettingsError(f"{where}: {describe(error, schema)}") from None
 
 
-def describe(
-    error: ValidationError, root: type[BaseModel] | None = None, top: type[BaseModel] | None = None
-) -> str:
+def describe(error: ValidationError, schema: type[BaseModel] = Settings) -> str:
     """The first mistake as `key: what is allowed`, and how many more there are.
 
     Args:
         error: what pydantic found.
-        root: a schema that is not of this file, whose sections are not looked up.
-        top: the schema of this file that was asked for; None: Settings.
+        schema: what was validated; of this file, the allowed keys are told beside an unknown one.
     """
     mistakes = error.errors(include_url=False, include_context=False)
     first = mistakes[0]
     keys = [str(part) for part in first["loc"] if not _is_union_tag(part)]
     where = ".".join(keys) or "args"
     text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden" and root is None:
-        text = f"unknown key; allowed here: {', '.join(_allowed(keys[:-1], top or Settings))}"
+    if first["type"] == "extra_forbidden" and issubclass(schema, _Settings):
+        text = f"unknown key; allowed here: {', '.join(_allowed(keys[:-1], schema))}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         text += f", got {first['input']!r}"
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""

@@ -113,6 +113,7 @@ class FeedbackStore:
             if self._is_sqlite and parsed.database:
                 file = Path(parsed.database).expanduser()
                 file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch(mode=0o600)  # it may hold prompts
                 parsed = parsed.set(database=str(file))
             self._engine = _engine(parsed.render_as_string(hide_password=False))
             _METADATA.create_all(self._engine)

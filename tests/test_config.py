@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from serve.config import parse_settings
+from serve.config import RolloutSettings, parse, parse_settings
 from serve.errors import SettingsError
 
 EXPERT = {"id": "a", "model": "org/model"}
@@ -60,3 +62,17 @@ def test_settings_cannot_be_changed():
     settings = parse_settings(GOOD, "f.yaml")
     with pytest.raises(ValueError, match="frozen"):
         settings.experts[0].id = "b"
+
+
+@pytest.mark.parametrize(
+    ("rollout", "told"),
+    [
+        ({"artefact": "a"}, "artefact: unknown key; allowed here: artifact, challenger"),
+        ({"challenger": {"artifact": "a", "part": 1}}, "challenger.part: unknown key; allowed"),
+        ({"challenger": {"share": 0.1}}, "challenger.artifact: Field required"),
+        ({"challenger": {"artifact": "a", "share": 2}}, "challenger.share:"),
+    ],
+)
+def test_a_mistake_in_a_user_config_is_told_the_same_way(rollout, told):
+    with pytest.raises(SettingsError, match="^f.yaml: user_config: " + re.escape(told)):
+        parse(RolloutSettings, rollout, "f.yaml: user_config")

@@ -142,3 +142,8 @@ def test_a_file_that_is_no_database_is_told(tmp_path):
     file.write_text("these are not the bytes of a database, and there are enough of them" * 9)
     with pytest.raises(SettingsError, match="not a database"):
         FeedbackStore(f"sqlite:///{file}")
+
+
+def test_only_its_owner_may_read_it(tmp_path):
+    FeedbackStore(f"sqlite:///{tmp_path}/f.sqlite").remember([request(1)])
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.glob("f.sqlite*"))

@@ -74,23 +74,24 @@ class Running:
         self._client.deploy_applications(config)
 
 
-def promoted(
-    config: dict[str, Any], rollout: RolloutSettings, artifact: Path, share: float | None
-) -> tuple[dict[str, Any], RolloutSettings]:
-    """A Serve config, and its rollout, in which the artifact serves, or challenges for a share.
+def promoted(now: RolloutSettings, artifact: Path, share: float | None) -> RolloutSettings:
+    """The rollout in which an artifact serves, or challenges for a share.
 
     Args:
-        config: of the whole instance.
-        rollout: what it says now.
+        now: what runs.
         artifact: folder.
         share: of the requests that the artifact is to decide as a challenger; None: it serves.
     """
     folder = str(artifact.expanduser().resolve())
     if share is None:
-        changed = RolloutSettings(artifact=folder)
-    else:
-        challenger = ChallengerSettings(artifact=folder, share=share)
-        changed = rollout.model_copy(update={"challenger": challenger})
+        return RolloutSettings(artifact=folder)
+    challenger = ChallengerSettings(artifact=folder, share=share)
+    return now.model_copy(update={"challenger": challenger})
+
+
+def with_rollout(config: dict[str, Any], rollout: RolloutSettings) -> dict[str, Any]:
+    """A Serve config that says this rollout, even an empty one: Serve tells replicas of no change
+    where there is no user_config at all."""
     config = copy.deepcopy(config)
     application = next(a for a in config["applications"] if a["import_path"] == IMPORT_PATH)
     deployments = application.setdefault("deployments", [])
@@ -98,18 +99,22 @@ def promoted(
     if ingress is None:
         ingress = {"name": INGRESS}
         deployments.append(ingress)
-    ingress["user_config"] = changed.model_dump(exclude_none=True)
-    return config, changed
+    ingress["user_config"] = rollout.model_dump(exclude_none=True)
+    return config
 
 
 def roll_out(
-    running: Running, config: dict[str, Any], took: Callable[[dict[str, Any]], bool]
+    running: Running,
+    now: RolloutSettings,
+    then: RolloutSettings,
+    took: Callable[[dict[str, Any]], bool],
 ) -> list[dict[str, Any]]:
-    """Deploy a changed config and wait until every replica took it; else put the old one back.
+    """Deploy a rollout and wait until every replica took it; else put the old one back.
 
     Args:
         running: the instance.
-        config: the changed one.
+        now: the rollout that runs.
+        then: the one to be.
         took: whether a line of /v1/router is the wanted one.
 
     Returns:
@@ -118,8 +123,8 @@ def roll_out(
     Raises:
         SetupError: a replica refused it, or did not say within TIMEOUT_S; nothing has changed.
     """
-    running.deploy(config)
-    deadline, said = time.monotonic() + TIMEOUT_S, ["no replica answered"]
+    running.deploy(with_rollout(running.config, then))
+    deadline, said = time.monotonic() + TIMEOUT_S, ["not every replica answered in time"]
     while time.monotonic() < deadline:
         time.sleep(POLL_S)
         try:
@@ -129,8 +134,9 @@ def roll_out(
             continue
         if len(replicas) == running.count() and all(took(replica) for replica in replicas):
             return replicas
-        said = [replica["refused"] for replica in replicas if replica["refused"]]
-        if said:
+        refused = [replica["refused"] for replica in replicas if replica["refused"]]
+        if refused:
+            said = refused
             break
-    running.deploy(running.config)
+    running.deploy(with_rollout(running.config, now))
     raise SetupError(f"not promoted, the old router serves on: {'; '.join(sorted(set(said)))}")

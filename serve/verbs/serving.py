@@ -55,7 +55,7 @@ def _promote(arguments: argparse.Namespace) -> None:
     where = running.url
     settings = parse_settings(application_of(running.config, where)["args"], where)
     now = rollout_of(running.config, where)
-    config, then = promoted(running.config, now, arguments.artifact, arguments.share)
+    then = promoted(now, arguments.artifact, arguments.share)
     check_router(settings, then)
     log = arguments.log or (settings.records.log and Path(settings.records.log).expanduser())
     encoder = load_encoder(settings)
@@ -68,5 +68,5 @@ def _promote(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         return
     seat = "router" if arguments.share is None else "challenger"
-    for line in roll_out(running, config, lambda said: said[seat] == other.router):
+    for line in roll_out(running, now, then, lambda said: said[seat] == other.router):
         print(f"replica {line['replica']} serves {line['router']}, challenger {line['challenger']}")
