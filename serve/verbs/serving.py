@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from serve.config import Settings
+from serve.errors import SettingsError
+from serve.protocol import Query
 from serve.verbs.options import Verbs, between, whole
 
 
@@ -46,7 +49,6 @@ def _promote(arguments: argparse.Namespace) -> None:
 
     send_token()
     from serve.config import parse_settings
-    from serve.offline.replay import logged_queries, replay
     from serve.online.promote import Running, promoted, roll_out
     from serve.online.router import check_router, load_encoder, load_pipeline
     from serve.settings_file import application_of, rollout_of
@@ -57,16 +59,34 @@ def _promote(arguments: argparse.Namespace) -> None:
     now = rollout_of(running.config, where)
     then = promoted(now, arguments.artifact, arguments.share)
     check_router(settings, then)
-    log = arguments.log or (settings.records.log and Path(settings.records.log).expanduser())
+    queries = _logged(arguments, settings)
     encoder = load_encoder(settings)
     other = load_pipeline(settings, str(arguments.artifact), encoder)
-    if arguments.last and log:
+    if queries:
+        from serve.offline.replay import replay
+
         served = load_pipeline(settings, now.artifact or settings.router.artifact, encoder)
-        print(replay(logged_queries(log, arguments.last), served, other))
-    elif arguments.last:
-        print("Nothing to replay: the application keeps no request log (records.log)")
+        print(replay(queries, served, other))
     if arguments.dry_run:
         return
     seat = "router" if arguments.share is None else "challenger"
     for line in roll_out(running, now, then, lambda said: said[seat] == other.router):
         print(f"replica {line['replica']} serves {line['router']}, challenger {line['challenger']}")
+
+
+def _logged(arguments: argparse.Namespace, settings: Settings) -> list[Query]:
+    """What to replay; that the application keeps nothing to replay is told, and no mistake."""
+    from serve.offline.replay import logged_queries
+
+    if arguments.log and arguments.last:
+        return logged_queries(arguments.log, arguments.last)
+    try:
+        if arguments.last and settings.records.log:
+            log = Path(settings.records.log).expanduser()
+            return logged_queries(log, arguments.last)
+        why = "the application keeps no request log (records.log)"
+    except SettingsError as error:
+        why = str(error)
+    if arguments.last:
+        print(f"Nothing to replay: {why}")
+    return []
