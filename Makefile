@@ -15,7 +15,7 @@ PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp 
 SEEDS ?= 5
 UNSEEN ?= default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
 
-.PHONY: setup serve test check format lock table router demo results evaluation papers unseen encoders
+.PHONY: setup serve test fuzz soak overload nodes simulate check format lock table router demo results evaluation papers unseen encoders cascades manifests image-cpu image-gpu
 
 setup: $(INSTALLED)
 
@@ -33,8 +33,30 @@ $(INSTALLED): pyproject.toml constraints/cpu.txt constraints/pinned.txt
 serve: setup
 	$(BIN)/serve run $(LOCAL)
 
+# Files two at a time, then the real application by itself.
 test: setup
-	$(BIN)/pytest
+	@failed=0; \
+	$(BIN)/pytest --ignore tests/e2e -n 2 --dist loadfile || failed=1; \
+	$(BIN)/pytest tests/e2e || failed=1; exit $$failed
+
+# The HTTP surface against its own OpenAPI document, 2,000 cases: about 8 minutes on two cores.
+fuzz: setup
+	POINTSMAN_FUZZ_CASES=2000 $(BIN)/pytest tests/e2e/test_fuzz.py
+
+# Faults and overload of applications of their own: about 15 and 6 minutes.
+soak: setup
+	$(BIN)/python -m loadtest.soak
+
+overload: setup
+	$(BIN)/python -m loadtest.overload
+
+# A cluster of three nodes on this machine: one dies under load, then the GCS. About 6 minutes.
+nodes: setup
+	$(BIN)/python -m loadtest.nodes
+
+# Replicas by our scaling policy and by Ray Serve's default, simulated: about 4 minutes on one core.
+simulate: setup
+	$(BIN)/python -m loadtest.simulate
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -61,6 +83,17 @@ demo: setup
 results: setup
 	$(BIN)/pointsman score --table deployments/local/table --experts $(LOCAL)
 
+# k8s/README.md. The manifests' serveConfigV2 from deployments/, and the images (needs docker).
+IMAGE ?= pointsman:0.1.0
+manifests: setup
+	$(BIN)/python -m k8s.serve_config
+
+image-cpu:
+	docker build --build-arg TORCH_CPU=$(TORCH_CPU) -f k8s/images/Dockerfile.cpu -t $(IMAGE)-cpu .
+
+image-gpu:
+	docker build -f k8s/images/Dockerfile.gpu -t $(IMAGE)-gpu .
+
 # The figures of the README on the real tables: hours on two cores, most of them once, to read the prompts.
 EVALUATE = $(BIN)/pointsman evaluate $(1:%=--table $(POINTSMAN_DATA)/%) $(2:%=--router %) \
   $(if $(filter mmlu_pro,$(1)),$(WITHOUT:%=--without %))
@@ -74,6 +107,12 @@ papers: setup
 encoders: setup
 	for reading in default first-layer middle-layer last-layer words; do \
 	  $(call EVALUATE,$(filter-out mmlu_pro,$(POOLS)),default zero) --seeds 5 --encoder $$reading --out results/$$reading || exit; done
+
+# Half a minute. A cascade by each expert's logged confidence, beside random mixing.
+PAIRS := llama3.1-8b,llama3.1-405b gpt-4o-mini,gpt-4o llama3.2-3b,llama3.1-70b llama3.2-1b,llama3.1-70b
+SHARE ?= 0.3
+cascades: setup
+	$(BIN)/pointsman calibrate --table $(POINTSMAN_DATA)/rational_cascades_9 $(PAIRS:%=--tiers %) --cells confidence --share $(SHARE)
 
 # Of routellm's two experts none can be held out.
 unseen: setup

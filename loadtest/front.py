@@ -65,7 +65,7 @@ def bare_vllm(expert: ExpertSettings) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", weights.resolve(expert.model), "--served-model-name", expert.id]
+    command += ["--model", weights.resolve(expert.here), "--served-model-name", expert.id]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     for name, value in {"dtype": cpu_dtype(), **expert.engine}.items():
         command.append("--" + name.replace("_", "-"))

@@ -10,9 +10,10 @@ from ray.serve.deployment import Application
 from ray.serve.llm.ingress import make_fastapi_ingress
 
 from serve.config import RolloutSettings, parse_settings
-from serve.online.experts import deployment, llm_config, model_card
+from serve.online.experts import deployment, llm_config
 from serve.online.ingress import ENDPOINTS, RouterIngress
 from serve.online.router import check_router
+from serve.online.scaling import scaled
 from serve.online.surface import surface
 from serve.settings_file import INGRESS
 
@@ -26,17 +27,21 @@ def build(args: dict[str, Any]) -> Application:
     """
     settings = parse_settings(args, "args")
     check_router(settings, RolloutSettings())
-    configs = {expert.id: llm_config(expert) for expert in settings.experts}
-    ingress = make_fastapi_ingress(RouterIngress, endpoint_map=ENDPOINTS, app=surface())
-    replicas = settings.router.replicas.model_dump()
+    local = [expert for expert in settings.experts if expert.model is not None]
+    configs = {expert.id: llm_config(expert, settings.limits.timeout_s) for expert in local}
+    ingress = make_fastapi_ingress(
+        RouterIngress, endpoint_map=ENDPOINTS, app=surface(settings.limits.body_bytes)
+    )
     return serve.deployment(
         ingress,
         name=INGRESS,
         max_ongoing_requests=4096,
-        autoscaling_config=replicas,
-        ray_actor_options={"num_cpus": settings.router.cpus},
+        **scaled(settings.router.replicas, settings.limits.timeout_s),
+        ray_actor_options={
+            "num_cpus": settings.router.cpus,
+            "resources": settings.router.resources,
+        },
     ).bind(
-        llm_deployments={name: deployment(config) for name, config in configs.items()},
-        model_cards={name: model_card(name) for name in configs},
+        handles={name: deployment(config) for name, config in configs.items()},
         settings=settings,
     )

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import yaml
 
+from serve import keys
 from serve.config import Settings
 from serve.offline.asking.application import of_one_expert, running
 from serve.offline.asking.ask import Answer, Endpoint, Limits, ask_all
 from serve.offline.asking.prepare import Ask, Jobs
 from serve.settings_file import read_config
-
-API_KEY = "POINTSMAN_API_KEY"
-"""Environment variable with the key of the endpoint that --url names."""
 
 
 def over_http(file: Path, url: str | None) -> Ask:
@@ -43,7 +41,7 @@ def served_expert(file: Path, url: str | None) -> Iterator[Endpoint]:
 
 
 def _at(url: str) -> AbstractContextManager[Endpoint]:
-    return nullcontext(Endpoint(url, os.environ.get(API_KEY, "none")))
+    return nullcontext(Endpoint(url, os.environ.get(keys.VARIABLE, "none")))
 
 
 def on_ray_data(settings: Settings) -> Ask:

@@ -9,20 +9,18 @@ answers. Everything else goes to Ray unchanged.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from serve import weights
+from serve import keys, ports, weights
 from serve.config import ModelRef
-from serve.errors import SettingsError, SetupError
+from serve.errors import SetupError
 from serve.ray_token import send_token
 from serve.settings_file import IMPORT_PATH, check, read_config
 from serve.supervise import Watch, ended_by_signals, nothing_left_behind, output_to
@@ -36,6 +34,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray runs its workers, engines among them, at nice 15: behind its own dashboard and agents.
     "RAY_worker_niceness": "0",
+    # A replica that is killed takes its engine with it: an orphan would keep the memory.
+    "RAY_process_group_cleanup_enabled": "1",
     # Serve's controller looks ten times a second by default: 7 % of a core for nothing here.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     # How long an ingress replica waits for HAProxy to forget it; Ray's 30 s make Ctrl-C slow.
@@ -46,18 +46,11 @@ ENVIRONMENT = {
 
 
 STARTUP = str(Path(__file__).parent / "online" / "startup")
-PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": 9101, "RAY_SERVE_HAPROXY_STATS_PORT": 8404}
-"""HAProxy's own, where they are free: a second application on the machine takes others."""
 
 
 def main() -> None:
     """The `serve` command."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    path = [STARTUP, *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    for name, port in PORTS.items():
-        os.environ.setdefault(name, str(_free_port(port)))
+    prepare_environment()
     file = _our_file(sys.argv[1:])
     if file is None:
         send_token()
@@ -69,13 +62,28 @@ def main() -> None:
         sys.exit(f"serve run: {error}")
 
 
+def prepare_environment() -> None:
+    """Set what every process of Ray's reads, here and below; before Ray is imported."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    path = [STARTUP, *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    for name, port in ports.OF_RAY_SERVE.items():
+        os.environ.setdefault(name, str(ports.free(port)))
+    least, most = ports.for_ingress_replicas()
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", str(least))
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT", str(most))
+
+
 def run(file: Path) -> int:
     """`serve run FILE` from the first check to the last process; the exit status."""
     config = read_config(file)
-    host, port = _address(config)
-    _require_free(host, port, file)
+    host, port = ports.address(config)
+    ports.require_free(host, port, file)
     settings = check(config, file)
-    _convert([expert.model for expert in settings.experts])
+    for remark in keys.remarks(settings, host):
+        print(remark, flush=True)
+    _convert([expert.model for expert in settings.experts if expert.model is not None])
     log = _log_file()
     print(f"Starting {len(settings.experts)} experts and the router. Log: {log}", flush=True)
     with nothing_left_behind(), output_to(log) as terminal, ended_by_signals(terminal):
@@ -129,37 +137,8 @@ def _our_file(arguments: list[str]) -> Path | None:
     return None
 
 
-def _address(config: dict[str, Any]) -> tuple[str, int]:
-    from ray.serve.config import HTTPOptions
-
-    options = HTTPOptions(**config.get("http_options", {}))
-    return options.host or "127.0.0.1", options.port
-
-
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host
-
-
-def _free_port(wanted: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _require_free(host: str, port: int, file: Path) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(
-                f"{file}: http_options.port: {port} on {host} cannot be used "
-                f"({error.strerror}); stop what holds it or name another port"
-            ) from error
 
 
 def _log_file() -> Path:

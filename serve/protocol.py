@@ -6,11 +6,13 @@ Knows nothing of Ray, vLLM, torch or files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serve.terms import Abilities, Bar, Needs, Wish
 
 Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -21,11 +23,21 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Expert:
-    """An LLM that can be picked, with its price in US dollars per million tokens."""
+    """An LLM that can be picked, with its price in US dollars per million tokens.
+
+    Attributes:
+        id: the name clients use.
+        usd_per_million_input: price of the prompt.
+        usd_per_million_output: price of the answer.
+        abilities: see there.
+        local: False for one that runs elsewhere: what must not leave does not go there.
+    """
 
     id: str
     usd_per_million_input: float = 0.0
     usd_per_million_output: float = 0.0
+    abilities: Abilities = field(default_factory=Abilities)
+    local: bool = True
 
     def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
         """Dollars for one answer of that many tokens."""
@@ -42,11 +54,26 @@ class Query:
         text: the routing text (encoding/prompt.py).
         input_tokens: estimated tokens of the whole prompt.
         max_output_tokens: the client's own limit, or None.
+        wish: what the request asks of its routing.
+        needs: what its expert must be able to do.
+        share: of every expert's queue that this request may fill, 0..1.
+        bound_to: expert that a tool loop is under way with: no other may answer.
+        previous: expert that answered the turn before; None: none did, or it is not known.
+        previous_text: the routing text of that turn, to decide again who answered it where
+            `previous` is not known; None: this is the first turn.
+        prefix_tokens: of the conversation up to that turn, which another expert would read anew.
     """
 
     text: str
     input_tokens: int
     max_output_tokens: int | None = None
+    wish: Wish = field(default_factory=Wish)
+    needs: Needs = field(default_factory=Needs)
+    share: float = 1.0
+    bound_to: str | None = None
+    previous: str | None = None
+    previous_text: str | None = None
+    prefix_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,22 +117,41 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One expert as the router saw it for one query."""
+    """One expert as the router saw it for one query; every term of its rank.
+
+    Attributes:
+        expert: id.
+        quality: expected, 0..1.
+        cost_usd: expected, of prompt and answer.
+        utility: what the pick maximises.
+        input_tokens: of the prompt, by this expert's tokenizer where it is known.
+        output_tokens: expected.
+        seconds: expected time of the whole answer under the load of now, wake-up included.
+        switch_usd: of reading the conversation anew; 0 for the expert that answered before.
+        wake_s: seconds of that until it has a replica; 0: it does not sleep.
+        bar: why it may not be asked; None: it may.
+    """
 
     expert: str
     quality: float
     cost_usd: float
     utility: float
+    input_tokens: int = 0
+    output_tokens: float = 0.0
+    seconds: float = 0.0
+    switch_usd: float = 0.0
+    wake_s: float = 0.0
+    bar: Bar | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Where one query goes: candidates by falling utility, and the router that said so.
+    """Where one query goes: candidates in the order to ask them, and the router that said so.
 
     Headers, metrics, /v1/route and dispatch all read this one object.
 
     Attributes:
-        candidates: the whole pool.
+        candidates: the whole pool; those that may not be asked come last.
         router: name and version of the artifact.
         objective: the formula behind `utility`.
         guarded: True where the guard put the experts' overall means in place of the router's
@@ -121,8 +167,13 @@ class Decision:
 
     @property
     def pick(self) -> Candidate:
-        """The expert to ask."""
+        """The expert to ask first; may be barred, where all are."""
         return self.candidates[0]
+
+    @property
+    def open(self) -> tuple[Candidate, ...]:
+        """Those that may be asked, in this order."""
+        return tuple(candidate for candidate in self.candidates if candidate.bar is None)
 
 
 class Encoder(Protocol):
@@ -140,6 +191,14 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(B,) texts -> (B, D) vectors of unit length, in one forward pass."""
+        ...
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of prompts, by the tokenizers of those experts that have one here."""
+
+    def count(self, texts: Sequence[str]) -> dict[str, Doubles]:
+        """(B,) texts -> expert id -> (B,) tokens, the chat template's own among them."""
         ...
 
 

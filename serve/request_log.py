@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from serve.errors import SettingsError
+
+logger = logging.getLogger("ray.serve")
 
 
 class RequestLog:
@@ -39,6 +42,7 @@ class RequestLog:
             raise SettingsError(
                 f"records.log: {file} cannot be written: {error.strerror}"
             ) from None
+        self._failing = False
         self._lines: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         threading.Thread(target=self._append, daemon=True, name="request-log").start()
 
@@ -49,7 +53,14 @@ class RequestLog:
     def _append(self) -> None:
         while True:
             line = json.dumps(self._lines.get(), ensure_ascii=False, separators=(",", ":"))
-            os.write(self._descriptor, line.encode("utf-8", "surrogatepass") + b"\n")
+            try:
+                os.write(self._descriptor, line.encode("utf-8", "surrogatepass") + b"\n")
+            except OSError as error:  # a full disk: the line is lost, the next one may not be
+                if not self._failing:
+                    logger.error(f"The request log cannot be written: {error.strerror}")
+                self._failing = True
+            else:
+                self._failing = False
 
 
 def read_log(file: Path) -> Iterator[dict[str, Any]]:

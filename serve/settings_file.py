@@ -37,12 +37,20 @@ def read_config(file: Path) -> dict[str, Any]:
 
 def _refuse_unknown_keys(config: dict[str, Any], where: str) -> None:
     """Ray 2.60 takes any key and drops those it does not know."""
-    from ray.serve.schema import HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
+    from ray.serve.schema import (
+        DeploymentSchema,
+        HTTPOptionsSchema,
+        ServeApplicationSchema,
+        ServeDeploySchema,
+    )
 
     sections: list[tuple[str, Any, type[BaseModel]]] = [("", config, ServeDeploySchema)]
     sections.append(("http_options.", config.get("http_options") or {}, HTTPOptionsSchema))
     for i, application in enumerate(config["applications"]):
         sections.append((f"applications.{i}.", application, ServeApplicationSchema))
+        for j, deployment in enumerate(application.get("deployments") or []):
+            where_it_is = f"applications.{i}.deployments.{j}."
+            sections.append((where_it_is, deployment, DeploymentSchema))
         prefix = application.get("route_prefix", "/")
         if not (prefix is None or str(prefix).startswith("/")):
             key = f"applications.{i}.route_prefix"
@@ -88,13 +96,19 @@ def rollout_of(config: dict[str, Any], where: str) -> RolloutSettings:
 
 
 def check(config: dict[str, Any], file: Path) -> Settings:
-    """The settings, with the router artifacts they name checked against the pool and the encoder.
+    """The settings, with what they name checked: router artifacts, keys, Redis.
 
     Raises:
         SettingsError, ArtifactError, WeightsError: one line each.
     """
+    from serve.keys import load
     from serve.online.router import check_router
 
     settings = settings_of(config, file)
+    load(settings)
+    if settings.access.redis is not None:
+        from serve.online.redis_counters import checked_url
+
+        checked_url(settings.access.redis)
     check_router(settings, rollout_of(config, str(file)))
     return settings

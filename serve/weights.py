@@ -33,7 +33,7 @@ def resolve(ref: ModelRef) -> str:
     """
     if isinstance(ref, str):
         return _local_or_hub(ref)
-    source = [_in_package(part) for part in ref.package]
+    source = parts(ref)
     if source[0].is_dir():
         _check(source[0] / WEIGHTS, [source[0] / WEIGHTS], ref.sha256)
         return str(source[0])
@@ -44,8 +44,35 @@ def is_at_hand(ref: ModelRef) -> bool:
     """Whether resolve has nothing to convert."""
     if isinstance(ref, str):
         return True
-    source = [_in_package(part) for part in ref.package]
-    return source[0].is_dir() or _target(ref, source).exists()
+    return parts(ref)[0].is_dir() or target(ref).exists()
+
+
+def verify(ref: ModelRef) -> None:
+    """The checks of resolve, nothing converted.
+
+    Raises:
+        WeightsError: as resolve.
+    """
+    if isinstance(ref, str) or is_at_hand(ref):
+        resolve(ref)
+    else:
+        _check(parts(ref)[0], parts(ref), ref.sha256)
+
+
+def parts(ref: PackagedModel) -> list[Path]:
+    """A packaged model's files in order, or its directory alone.
+
+    Raises:
+        WeightsError: one is missing.
+    """
+    return [_in_package(part) for part in ref.package]
+
+
+def target(ref: PackagedModel) -> Path:
+    """The directory that a packaged GGUF file is converted to."""
+    recipe = f"{_CONVERSION}\n{ref.sha256}\n{ref.chat_template}"
+    digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    return cache() / f"{parts(ref)[0].name.split('.gguf')[0]}-{digest}"
 
 
 def folder(ref: ModelRef) -> str:
@@ -101,25 +128,20 @@ def _digest(parts: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _target(ref: PackagedModel, source: list[Path]) -> Path:
-    recipe = f"{_CONVERSION}\n{ref.sha256}\n{ref.chat_template}"
-    digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    return _cache() / f"{source[0].name.split('.gguf')[0]}-{digest}"
-
-
 def _converted(ref: PackagedModel, source: list[Path]) -> Path:
-    target = _target(ref, source)
-    if not target.exists():
+    place = target(ref)
+    if not place.exists():
         _check(source[0], source, ref.sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
             _convert(source, ref.chat_template, Path(scratch))
-            _publish(Path(scratch) / "model", target)
-    _verify(target)
-    return target
+            _publish(Path(scratch) / "model", place)
+    _verify(place)
+    return place
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where converted models are kept."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "pointsman" / "models"
 

@@ -77,12 +77,15 @@ class FakeEndpoint:
             await asyncio.sleep(3600)
         if model == "small" and len(prompt) > 40:
             return _error(400, f"maximum context length is 40, got {len(prompt)}")
+        if model == "silent" and "logprobs" in body:
+            return _error(400, "this model gives no logprobs")
         if model in GARBAGE:
             return _events([GARBAGE[model], "data: [DONE]\n\n"])
         pause = 0.02 if model.startswith("slow") else 0.0
         if pause:
             await asyncio.sleep(pause)
-        return _events(_chunks(answer(model, prompt), tokens(body["messages"])), pause)
+        said = _chunks(answer(model, prompt), tokens(body["messages"]), body.get("top_logprobs"))
+        return _events(said, pause)
 
     def _likelihood(self, model: str, body: dict) -> Response:
         *asked, said = body["messages"]
@@ -113,13 +116,22 @@ def tokens(messages: list[dict]) -> int:
     return sum(1 + len(message["content"].split()) for message in messages)
 
 
-def _chunks(text: str, in_tokens: int) -> list[str]:
+def _logprobs(token: str, number: int) -> dict:
+    """The n-th token has log-probability -n; the one that it beats is 2 behind it."""
+    top = [{"token": token, "logprob": -number}, {"token": "#", "logprob": -number - 2}]
+    return {"content": [{"token": token, "logprob": -number, "top_logprobs": top}]}
+
+
+def _chunks(text: str, in_tokens: int, top_logprobs: int | None = None) -> list[str]:
     words = text.split()
     parts = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
     events: list[dict] = [
         {"choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]}
         for part in parts
     ]
+    if top_logprobs is not None:
+        for number, (event, part) in enumerate(zip(events, parts, strict=True), start=1):
+            event["choices"][0]["logprobs"] = _logprobs(part, number)
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     usage = {"prompt_tokens": in_tokens, "completion_tokens": len(words)}
     events.append({"choices": [], "usage": usage})

@@ -22,13 +22,26 @@ def test_the_smallest_settings_get_their_defaults():
     assert settings.router.lam == 0
 
 
+def cascading(**changes):
+    cascade = {"tiers": ["a", "b"], "signal": "margin", "thresholds": [-1.0]} | changes
+    return broken(experts=[EXPERT, EXPERT | {"id": "b"}], router={"cascade": cascade})
+
+
+def test_a_cascade_is_what_the_settings_say():
+    cascade = parse_settings(cascading(), "f.yaml").router.cascade.as_cascade()
+    assert cascade.tiers == ("a", "b") and cascade.thresholds == (-1.0,) and cascade.holds
+    assert (
+        not parse_settings(cascading(streaming="first"), "f.yaml").router.cascade.as_cascade().holds
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "key", "allowed"),
     [
         (broken(expert=[]), "expert:", "allowed here: experts, router"),
         (broken(experts=[]), "experts:", "at least 1 item"),
         (broken(experts=[EXPERT | {"prise": 1}]), "experts.0.prise:", "price"),
-        (broken(experts=[{"id": "a"}]), "experts.0.model:", "Field required"),
+        (broken(experts=[{"id": "a"}]), "experts.0:", "needs model, or remote in its place"),
         (broken(experts=[EXPERT | {"price": {"input": -1}}]), "experts.0.price.input:", "0"),
         (broken(experts=[EXPERT | {"id": "a b"}]), "experts.0.id:", "pattern"),
         (broken(experts=[EXPERT, EXPERT]), "args:", "distinct"),
@@ -45,6 +58,19 @@ def test_the_smallest_settings_get_their_defaults():
             broken(experts=[EXPERT | {"autoscaling": {"min_replicas": 3, "max_replicas": 1}}]),
             "experts.0.autoscaling:",
             "min_replicas must not be above max_replicas",
+        ),
+        (cascading(tiers=["a"], thresholds=[]), "router.cascade.tiers:", "at least 2 items"),
+        (cascading(thresholds=[-1.0, -2.0]), "router.cascade:", "one fewer than tiers: 1, got 2"),
+        (cascading(thresholds=[float("nan")]), "router.cascade.thresholds.0:", "finite"),
+        (cascading(tiers=["a", "a"]), "router.cascade:", "tiers must be distinct"),
+        (cascading(tiers=["a", "c"]), "args:", "'c' is no expert; known: a, b"),
+        (cascading(signal="luck"), "router.cascade.signal:", "'mean_logprob'"),
+        (cascading(share=1), "router.cascade.share:", "allowed here: tiers, signal, thresholds"),
+        (cascading(signal="predicted_quality"), "args:", "name router.artifact"),
+        (
+            cascading(signal="predicted_quality", streaming="first"),
+            "router.cascade:",
+            "first gains nothing",
         ),
         (None, "args:", "dictionary"),
     ],

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve import keys, launch
+from serve.errors import SettingsError
+
 ROOT = Path(__file__).parents[1]
 SERVE = Path(sys.executable).with_name("serve")
 
@@ -41,7 +44,7 @@ def test_an_unknown_key_stops_serve_run_with_one_line(settings):
     config["applications"][0]["args"]["experts"][1]["prise"] = {}
     file.write_text(yaml.safe_dump(config))
     line = one_line(serve_run(file))
-    assert f"{file}: experts.1.prise: unknown key; allowed here: id, model, price" in line
+    assert f"{file}: experts.1.prise: unknown key; allowed here: id, model, remote, price" in line
 
 
 def test_a_key_unknown_to_ray_serve_stops_it_too(settings):
@@ -50,6 +53,14 @@ def test_a_key_unknown_to_ray_serve_stops_it_too(settings):
     file.write_text(yaml.safe_dump(config))
     line = one_line(serve_run(file))
     assert f"{file}: http_options.prot: unknown key; allowed here: host, port" in line
+
+
+def test_so_does_one_of_a_deployments_options(settings):
+    config, file = settings
+    config["applications"][0]["deployments"] = [{"name": "RouterIngress", "num_replica": 2}]
+    file.write_text(yaml.safe_dump(config))
+    line = one_line(serve_run(file))
+    assert f"{file}: applications.0.deployments.0.num_replica: unknown key; allowed here" in line
 
 
 def test_a_value_that_ray_serve_refuses_stops_it(settings):
@@ -100,3 +111,36 @@ def test_yaml_that_is_not_yaml_names_the_place(settings):
     _, file = settings
     file.write_text("import_path: serve.app:build\napplications: [")
     assert f"{file}: while parsing" in one_line(serve_run(file))
+
+
+@pytest.mark.parametrize(("host", "said"), [("0.0.0.0", f"{keys.OPEN}\n"), ("127.0.0.1", "")])
+def test_who_listens_to_others_without_keys_is_told(settings, monkeypatch, capsys, host, said):
+    config, file = settings
+    config["http_options"]["host"] = host
+    file.write_text(yaml.safe_dump(config))
+
+    def no_further(_):
+        raise SettingsError("far enough")
+
+    monkeypatch.setattr(launch, "_convert", no_further)
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SettingsError, match="far enough"):
+        launch.run(file)
+    assert capsys.readouterr().out == said
+
+
+def test_a_redis_that_is_not_there_stops_it_with_one_line(settings):
+    config, file = settings
+    config["applications"][0]["args"]["access"] = {"redis": "POINTSMAN_NO_SUCH_VARIABLE"}
+    file.write_text(yaml.safe_dump(config))
+    line = one_line(serve_run(file))
+    assert "access.redis: the environment variable POINTSMAN_NO_SUCH_VARIABLE is not set" in line
+
+
+def test_so_does_a_key_where_its_hash_should_be_and_it_is_not_shown(settings):
+    config, file = settings
+    key = keys.make()
+    config["applications"][0]["args"]["access"] = {"keys": [{"name": "a", "sha256": key}]}
+    file.write_text(yaml.safe_dump(config))
+    line = one_line(serve_run(file))
+    assert f"{file}: access.keys.0.sha256: String should match" in line and key not in line

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,11 @@ def test_a_line_cut_short_is_passed_over(tmp_path):
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(SettingsError, match="records.log: .* cannot be written: Is a directory"):
         RequestLog(tmp_path)
+
+
+def test_a_full_disk_loses_lines_and_nothing_else(caplog):
+    log = RequestLog(Path("/dev/full"))
+    for i in range(100):
+        log.write({"i": i})
+    until(lambda: log._lines.empty())
+    assert caplog.text.count("cannot be written: No space left on device") == 1

@@ -37,8 +37,8 @@ def replay(queries: Sequence[Query], served: RoutingPipeline, other: RoutingPipe
 
     Both are measured by one router's predictions, since those of two routers are not comparable.
     """
-    vectors = served.encode(queries)
-    mine, theirs = served.decide_on(vectors, queries), other.decide_on(vectors, queries)
+    reading = served.read(queries)
+    mine, theirs = served.decide_on(reading, queries), other.decide_on(reading, queries)
     differ = sum(a.pick.expert != b.pick.expert for a, b in zip(mine, theirs, strict=True))
     rows = [
         ["", f"now {served.router}", f"then {other.router}"],

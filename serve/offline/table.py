@@ -21,6 +21,7 @@ from serve.errors import TableError
 TENSORS = (
     *("cost_usd", "in_tokens", "out_tokens", "ttft_s", "latency_s", "nll"),
     *("bertsim", "cosine", "exact", "choice", "confidence", "answers", "errors"),
+    *("mean_logprob", "min_logprob", "margin"),
 )
 AMOUNTS = ("cost_usd", "in_tokens", "out_tokens", "ttft_s", "latency_s")
 MIN_PROMPTS = 30
@@ -179,8 +180,12 @@ class RoutingTable:
         (folder / "meta.json").write_text(json.dumps(self.meta, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> RoutingTable:
+    def load(cls, folder: Path, more: Sequence[str] = ()) -> RoutingTable:
         """Read a folder and check it.
+
+        Args:
+            folder: of the table.
+            more: stems of tensors to read beside the usual ones, where they are there.
 
         Raises:
             TableError: one line that names the folder, the file and what is wrong.
@@ -194,7 +199,7 @@ class RoutingTable:
         _check_quality(folder, prompts, quality)
         tensors = {
             stem: _read(folder / f"{stem}.parquet")
-            for stem in TENSORS
+            for stem in dict.fromkeys([*TENSORS, *more])
             if (folder / f"{stem}.parquet").exists()
         }
         tensors = {stem: _aligned(folder, stem, t, quality) for stem, t in tensors.items()}

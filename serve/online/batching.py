@@ -15,6 +15,10 @@ from serve.config import BatchSettings
 from serve.online.telemetry import Telemetry
 from serve.protocol import Query
 from serve.routing.rollout import Rollout, Ruling
+from serve.terms import Snapshot
+
+LOST_S = 10.0
+"""A forward pass that takes longer is lost: its requests are decided without one."""
 
 
 class BatchedRouter:
@@ -23,7 +27,7 @@ class BatchedRouter:
     def __init__(self, rollout: Rollout, batch: BatchSettings, telemetry: Telemetry) -> None:
         self._rollout = rollout
         self._telemetry = telemetry
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="router")
+        self._thread = _thread()
         self._decide_batch.set_max_batch_size(batch.max_size)
         self._decide_batch.set_batch_wait_timeout_s(batch.wait_ms / 1000)
 
@@ -36,17 +40,44 @@ class BatchedRouter:
         """Let another one decide from the next batch on; a batch under way ends with its own."""
         self._rollout = rollout
 
-    async def decide(self, query: Query, ticket: float) -> Ruling:
-        """The ruling on one query; `ticket` as of routing/rollout.py."""
-        ruling: Ruling = await self._decide_batch(query, ticket)
+    async def decide(self, query: Query, ticket: float, snapshot: Snapshot) -> Ruling:
+        """The ruling on one query; `ticket` as of routing/rollout.py, the experts as of now."""
+        ruling: Ruling = await self._decide_batch(query, ticket, snapshot)
         return ruling
 
+    def blind(self, query: Query, snapshot: Snapshot) -> Ruling:
+        """The ruling without the model: see RoutingPipeline.blind."""
+        return Ruling(self._rollout.champion.blind(query, snapshot))
+
     @serve.batch  # type: ignore[untyped-decorator]
-    async def _decide_batch(self, queries: list[Query], tickets: list[float]) -> list[Ruling]:
-        loop = asyncio.get_running_loop()
-        decide = self._rollout.decide
-        rulings = await loop.run_in_executor(self._thread, decide, queries, tickets)
+    async def _decide_batch(
+        self, queries: list[Query], tickets: list[float], snapshots: list[Snapshot]
+    ) -> list[Ruling]:
+        rulings = await self.one_pass(queries, tickets, snapshots[-1])
         self._telemetry.batch(Counter(ruling.acting.router for ruling in rulings))
         for ruling in rulings:
             self._telemetry.compared(ruling)
         return rulings
+
+    async def one_pass(
+        self, queries: list[Query], tickets: list[float], snapshot: Snapshot
+    ) -> list[Ruling]:
+        """One ruling a query, on the router's thread.
+
+        Raises:
+            TimeoutError: it took longer than LOST_S.
+        """
+        loop = asyncio.get_running_loop()
+        decide = self._rollout.decide
+        work = loop.run_in_executor(self._thread, decide, queries, tickets, snapshot)
+        try:
+            async with asyncio.timeout(LOST_S):
+                return await work
+        except TimeoutError:
+            # Whatever holds the thread keeps it; the next batch gets another one.
+            self._thread = _thread()
+            raise
+
+
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="router")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,37 @@ from ray.serve.deployment import Application
 from ray.serve.llm import LLMConfig, build_llm_deployment
 
 from serve import weights
-from serve.config import ExpertSettings
-from serve.errors import SettingsError
+from serve.config import ExpertSettings, LimitSettings, ReplicaChoice
+from serve.engine_arguments import require_known
 from serve.hardware import cpu_dtype
-from serve.online.serve_llm import ModelCard, NoDownload
+from serve.online.scaling import scaled
+from serve.online.serve_llm import NoDownload
+from serve.online.server import ExpertServer
+
+NAME_PREFIX = "LLMServer:"
+"""Ray's own prefix of an expert's deployment, whatever our class is called."""
 
 
-def llm_config(expert: ExpertSettings) -> LLMConfig:
+def llm_config(expert: ExpertSettings, grace_s: float = LimitSettings().timeout_s) -> LLMConfig:
     """Ray Serve LLM's own description of one expert.
+
+    Args:
+        expert: that runs here.
+        grace_s: that a replica which is to go may take for what it has under way.
 
     Raises:
         SettingsError: vLLM knows no such engine argument.
         WeightsError: the model's bytes are missing or not the pinned ones.
     """
     engine = engine_kwargs(expert)
-    source = weights.resolve(expert.model)
+    source = weights.resolve(expert.here)
     callback = {"callback_config": {"callback_class": NoDownload}} if Path(source).is_dir() else {}
     return LLMConfig(
         model_loading_config={"model_id": expert.id, "model_source": source},
         engine_kwargs=engine,
         deployment_config={
-            "autoscaling_config": expert.autoscaling.model_dump(),
+            **scaled(expert.autoscaling, grace_s),
+            **_replica_choice(expert.replica),
             # Ray adds the replica's own CPUs to the engine's bundle; expert.cpus is the sum.
             "ray_actor_options": {"num_cpus": 0},
         },
@@ -53,11 +62,7 @@ def engine_kwargs(expert: ExpertSettings) -> dict[str, Any]:
     from vllm.entrypoints.launchers.cli_args import FrontendArgs
 
     known = {field.name for kind in (AsyncEngineArgs, FrontendArgs) for field in fields(kind)}
-    for name in expert.engine:
-        if name not in known:
-            near = get_close_matches(name, known, n=3)
-            hint = f"; near it: {', '.join(near)}" if near else ""
-            raise SettingsError(f"experts.{expert.id}.engine.{name}: vLLM has no such{hint}")
+    require_known(expert, known)
     defaults = {"dtype": cpu_dtype()} if expert.accelerator_type is None else {}
     return {**defaults, **expert.engine}
 
@@ -66,19 +71,33 @@ def _hardware(expert: ExpertSettings) -> dict[str, Any]:
     if expert.accelerator_type is None:
         return {
             "accelerator_config": {"kind": "cpu"},
-            "placement_group_config": {"bundles": [{"CPU": expert.cpus}]},
+            "placement_group_config": {"bundles": [{"CPU": expert.cpus, **expert.resources}]},
         }
     return {
         "accelerator_type": expert.accelerator_type,
-        "placement_group_config": {"bundle_per_worker": {"CPU": expert.cpus, "GPU": 1}},
+        "placement_group_config": {
+            "bundle_per_worker": {"CPU": expert.cpus, "GPU": 1, **expert.resources}
+        },
     }
+
+
+_REQUEST_ROUTERS = {
+    "session": "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter",
+    "prefix": "ray.serve.llm.request_router:PrefixCacheAffinityRouter",
+}
+"""Ray Serve's own; it chooses by load where none is named."""
+
+
+def _replica_choice(choice: ReplicaChoice) -> dict[str, Any]:
+    if choice.by == "load":
+        return {}
+    routing = {
+        "request_router_class": _REQUEST_ROUTERS[choice.by],
+        "request_router_kwargs": choice.arguments,
+    }
+    return {"request_router_config": routing}
 
 
 def deployment(config: LLMConfig) -> Application:
     """The bound deployment, to be reached through its handle."""
-    return build_llm_deployment(config)
-
-
-def model_card(name: str) -> ModelCard:
-    """What Ray Serve LLM keeps of a model it lists."""
-    return ModelCard(id=name, object="model", owned_by="pointsman", permission=[], metadata={})
+    return build_llm_deployment(config, deployment_cls=ExpertServer, name_prefix=NAME_PREFIX)

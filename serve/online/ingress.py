@@ -1,14 +1,19 @@
-"""The HTTP ingress, which is also the router: decide, then dispatch to an expert's handle.
+"""The HTTP ingress, which is also the router: its endpoints, and what a replica holds.
 
     chat, completions   POST /v1/chat/completions, /v1/completions
+    responses           POST /v1/responses
+    messages            POST /v1/messages: Anthropic's; count_tokens: /v1/messages/count_tokens
+    embeddings          POST /v1/embeddings
+    tokenize            POST /tokenize; detokenize: /detokenize
     route               POST /v1/route: the decision alone
     feedback            POST /v1/feedback: what an answer was worth
+    usage               GET /v1/usage: what keys took
     router              GET /v1/router: which artifact each replica serves
     models, model_data  GET /v1/models, /v1/models/{model}
     health, ready       GET /health, /ready
     metrics             GET /metrics
 
-Where a request is decided: _decide. Where it is dispatched: _answer. Where another router is taken:
+Where a request is read, decided, dispatched and billed: gateway.py. Where another router is taken:
 reconfigure.
 """
 
@@ -16,54 +21,62 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-import ray.exceptions
 from fastapi import FastAPI, Request
 from ray import serve
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.llm.ingress import OpenAiIngress
-from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
+from ray.serve.llm.openai_api_models import CompletionRequest
 from starlette.responses import JSONResponse, Response
 
+from serve import keys
 from serve.config import RolloutSettings, Settings, parse
-from serve.errors import ExpertUnavailable, RequestError, UnknownModel
-from serve.online.batching import BatchedRouter
-from serve.online.body import (
-    FeedbackRequest,
-    RouteRequest,
-    fill_defaults,
-    read_chat,
-    read_completion,
-    read_route,
+from serve.errors import ExpertUnavailable, UnknownModel
+from serve.online.access import Access
+from serve.online.apis.chat import Chat, ChatRequest
+from serve.online.apis.completions import CompletionBody, Completions
+from serve.online.apis.messages import CountTokensRequest, Messages, MessagesRequest
+from serve.online.apis.plain import (
+    DetokenizeRequest,
+    EmbeddingCompletionRequest,
+    Plain,
+    TokenizeBody,
 )
+from serve.online.apis.responses import Responses, ResponsesRequest
+from serve.online.batching import BatchedRouter
+from serve.online.body import FeedbackRequest, RouteRequest
+from serve.online.fleet import Fleet
+from serve.online.gateway import Gateway
+from serve.online.ledger import Ledger, shared_counters
 from serve.online.node_metrics import node_metrics
 from serve.online.records import Records, decision_record
-from serve.online.router import load_encoder, load_rollout
-from serve.online.serve_llm import ErrorResponse, ModelCard, OpenAIHTTPException
-from serve.online.surface import error_from_engine
-from serve.online.telemetry import (
-    HEADER_DECISION_MS,
-    HEADER_EXPERT,
-    HEADER_REQUEST,
-    HEADER_ROUTER,
-    Telemetry,
-)
-from serve.protocol import AUTO, Query
-from serve.routing.rollout import Ruling, ticket
+from serve.online.router import load_pool, load_rollout
+from serve.online.telemetry import AccessTelemetry, Telemetry
+from serve.online.upstreams.base import Upstream
+from serve.online.upstreams.local import LocalExpert
+from serve.online.upstreams.remote import RemoteExpert
+from serve.protocol import AUTO
 from serve.settings_file import INGRESS
 
 logger = logging.getLogger("ray.serve")
 
 READY_TIMEOUT_S = 5.0
+CHAT, COMPLETIONS, RESPONSES, MESSAGES = Chat(), Completions(), Responses(), Messages()
 
 ENDPOINTS: dict[str, Callable[[FastAPI], Any]] = {
     "chat": lambda app: app.post("/v1/chat/completions"),
     "completions": lambda app: app.post("/v1/completions"),
+    "responses": lambda app: app.post("/v1/responses"),
+    "messages": lambda app: app.post("/v1/messages"),
+    "count_tokens": lambda app: app.post("/v1/messages/count_tokens"),
+    "embeddings": lambda app: app.post("/v1/embeddings"),
+    "tokenize": lambda app: app.post("/tokenize"),
+    "detokenize": lambda app: app.post("/detokenize"),
     "route": lambda app: app.post("/v1/route"),
     "feedback": lambda app: app.post("/v1/feedback"),
+    "usage": lambda app: app.get("/v1/usage"),
     "router": lambda app: app.get("/v1/router"),
     "models": lambda app: app.get("/v1/models"),
     "model_data": lambda app: app.get("/v1/models/{model:path}"),
@@ -73,38 +86,53 @@ ENDPOINTS: dict[str, Callable[[FastAPI], Any]] = {
 }
 
 
-class Routed(NamedTuple):
-    """A ruling and what it took, in seconds, from the parsed request on."""
-
-    ruling: Ruling
-    seconds: float
-
-
-class RouterIngress(OpenAiIngress):  # type: ignore[misc]
-    """One ingress replica: the router model in it, a handle to every expert.
+class RouterIngress:
+    """One ingress replica: the router model in it, a way to every expert.
 
     Args:
-        llm_deployments: expert id -> handle.
-        model_cards: expert id -> card.
+        handles: expert id -> handle, of the experts that run here.
         settings: the whole application's.
     """
 
-    def __init__(
-        self,
-        llm_deployments: dict[str, DeploymentHandle],
-        model_cards: dict[str, ModelCard],
-        settings: Settings,
-    ) -> None:
-        super().__init__(llm_deployments, model_cards)
-        self._experts = {expert.id: expert for expert in settings.experts}
+    def __init__(self, handles: dict[str, DeploymentHandle], settings: Settings) -> None:
         self._settings = settings
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._telemetry = Telemetry(self._replica)
         self._records = Records(settings.records, self._telemetry)
-        self._encoder = load_encoder(settings)
-        rollout = load_rollout(settings, RolloutSettings(), self._encoder)
+        self._pool = load_pool(settings)
+        rollout = load_rollout(settings, RolloutSettings(), self._pool)
         self._router = BatchedRouter(rollout, settings.router.batch, self._telemetry)
         self._telemetry.serving(rollout.champion.router)
+        self._local = {
+            expert.id: LocalExpert(handles[expert.id], sleeps=expert.autoscaling.min_replicas == 0)
+            for expert in settings.experts
+            if expert.id in handles
+        }
+        upstreams: dict[str, Upstream] = {**self._local}
+        for expert in settings.experts:
+            if expert.remote is not None:
+                upstreams[expert.id] = RemoteExpert(expert)
+        self._upstreams = upstreams
+        fleet = Fleet(settings.experts, upstreams, settings.limits, self._telemetry)
+        counted = AccessTelemetry()
+        door = Access(keys.load(settings), counted)
+        if door.open:
+            logger.warning(keys.OPEN)
+        application = serve.get_replica_context().app_name
+        self._ledger = Ledger(shared_counters(settings.access, application), counted)
+        self._gateway = Gateway(
+            settings,
+            self._pool.experts,
+            self._router,
+            fleet,
+            door,
+            self._ledger,
+            self._records,
+            self._telemetry,
+        )
+        self._plain = Plain(
+            settings.experts, upstreams, self._gateway.enter, settings.limits.timeout_s
+        )
         self._refusal: str | None = None
         self._started = int(time.time())
         self._warm: set[str] = set()
@@ -117,7 +145,7 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         """
         try:
             rollout = parse(RolloutSettings, user_config, "user_config")
-            loaded = await asyncio.to_thread(load_rollout, self._settings, rollout, self._encoder)
+            loaded = await asyncio.to_thread(load_rollout, self._settings, rollout, self._pool)
         except Exception as error:
             self._refusal = str(error)
             self._telemetry.refused()
@@ -127,28 +155,63 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         self._router.exchange(loaded)
         self._telemetry.serving(loaded.champion.router)
 
-    async def chat(self, body: ChatCompletionRequest, request: Request) -> Response:
+    async def chat(self, body: ChatRequest, request: Request) -> Response:
         """OpenAI's chat completions; `auto` is routed, an expert's id goes to it."""
-        return await self._answer(body, "chat", read_chat(body), request)
+        return await self._gateway.answer(CHAT, body, request)
 
-    async def completions(self, body: CompletionRequest, request: Request) -> Response:
+    async def completions(self, body: CompletionBody, request: Request) -> Response:
         """OpenAI's completions; `auto` is routed, an expert's id goes to it."""
-        return await self._answer(body, "completions", read_completion(body), request)
+        return await self._gateway.answer(COMPLETIONS, body, request)
 
-    async def route(self, body: RouteRequest) -> JSONResponse:
-        """The decision alone: every expert with predicted quality, cost and utility."""
-        routed = await self._decide(read_route(body), "")
-        decision = routed.ruling.champion
-        answer = {"pick": decision.pick.expert, "decision_ms": round(routed.seconds * 1000, 3)}
+    async def responses(self, body: ResponsesRequest, request: Request) -> Response:
+        """OpenAI's responses, without the state that they keep between requests."""
+        return await self._gateway.answer(RESPONSES, body, request)
+
+    async def messages(self, body: MessagesRequest, request: Request) -> Response:
+        """Anthropic's messages."""
+        return await self._gateway.answer(MESSAGES, body, request)
+
+    async def count_tokens(self, body: CountTokensRequest, request: Request) -> Response:
+        """How long the prompt of such a message is."""
+        return await self._plain.tokens("count_tokens", body, request)
+
+    async def embeddings(self, body: EmbeddingCompletionRequest, request: Request) -> Response:
+        """OpenAI's embeddings, of an expert that makes them."""
+        return await self._plain.embeddings(body, request)
+
+    async def tokenize(self, body: TokenizeBody, request: Request) -> Response:
+        """Text or a chat -> an expert's token ids."""
+        return await self._plain.tokens("tokenize", body, request)
+
+    async def detokenize(self, body: DetokenizeRequest, request: Request) -> Response:
+        """An expert's token ids -> text."""
+        return await self._plain.tokens("detokenize", body, request)
+
+    async def route(self, body: RouteRequest, request: Request) -> JSONResponse:
+        """The decision alone: every expert with every term of its rank."""
+        api, asked = body.asked(CHAT, COMPLETIONS)
+        read = self._gateway.read(api, asked, request)
+        ruling, seconds = await self._gateway.decide(read.query, "")
+        decision = ruling.champion
+        pick = decision.pick.expert if decision.open else None
+        answer = {"pick": pick, "decision_ms": round(seconds * 1000, 3)}
         return JSONResponse(answer | decision_record(decision))
 
-    async def feedback(self, body: FeedbackRequest) -> JSONResponse:
+    async def feedback(self, body: FeedbackRequest, request: Request) -> JSONResponse:
         """Keeps what the answer of one request was worth, once."""
+        self._gateway.caller(request)
         await self._records.score(body.request_id, body.score)
         return JSONResponse({"request_id": body.request_id, "score": body.score})
 
-    async def router(self) -> JSONResponse:
+    async def usage(self, request: Request, days: int = 30) -> JSONResponse:
+        """What keys took, a row a day, key and expert: every key's for an admin, else its own."""
+        caller = self._gateway.caller(request)
+        rows = await self._ledger.usage(days, None if caller.admin else caller.name)
+        return JSONResponse({"object": "list", "data": rows})
+
+    async def router(self, request: Request) -> JSONResponse:
         """Which artifact each replica serves, and what it refused."""
+        self._gateway.admin(request)
         handle = serve.get_deployment_handle(INGRESS)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
@@ -171,16 +234,21 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
             "refused": self._refusal,
         }
 
-    async def models(self) -> JSONResponse:
-        """auto and every expert."""
+    async def models(self, request: Request) -> JSONResponse:
+        """auto, its preferences, and every expert."""
+        self._gateway.caller(request)
         return JSONResponse(
             {"object": "list", "data": [self._card(name) for name in self._names()]}
         )
 
-    async def model_data(self, model: str) -> JSONResponse:
+    async def model_data(self, model: str, request: Request) -> JSONResponse:
         """One of them."""
+        self._gateway.caller(request)
         if model not in self._names():
-            raise self._unknown(model)
+            names = ", ".join(self._names())
+            raise UnknownModel(
+                f"The model {model!r} does not exist. Models: {names}", param="model"
+            )
         return JSONResponse(self._card(model))
 
     async def health(self) -> JSONResponse:
@@ -188,107 +256,43 @@ class RouterIngress(OpenAiIngress):  # type: ignore[misc]
         return JSONResponse({"status": "ok"})
 
     async def ready(self) -> JSONResponse:
-        """Readiness: 200 once every expert answers; the router did before this replica was up."""
-        answers = await asyncio.gather(*(self._answers(name) for name in self._experts))
-        state = dict(zip(self._experts, answers, strict=True))
-        body: dict[str, Any] = {
-            "ready": all(answers),
-            "router": self._router.rollout.champion.router,
-        }
-        body["experts"] = state
-        return JSONResponse(body, status_code=200 if all(answers) else 503)
+        """Readiness: 200 once every expert that runs here has answered, and the router is loaded.
 
-    async def metrics(self) -> Response:
+        One that runs elsewhere is told and not waited for: without it the others still serve.
+        """
+        answers = await asyncio.gather(*(self._answers(name) for name in self._upstreams))
+        state = dict(zip(self._upstreams, answers, strict=True))
+        ready = all(state[name] for name in self._local)
+        body: dict[str, Any] = {"ready": ready, "router": self._router.rollout.champion.router}
+        body["experts"] = state
+        return JSONResponse(body, status_code=200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
         """Prometheus text of this node: pointsman's, Serve's and vLLM's."""
+        self._gateway.admin(request)
         return Response(await node_metrics(), media_type="text/plain; version=0.0.4")
 
-    async def _decide(self, query: Query, request_id: str) -> Routed:
-        started = time.perf_counter()
-        ruling = await self._router.decide(query, ticket(request_id))
-        seconds = time.perf_counter() - started
-        self._telemetry.decided(seconds)
-        return Routed(ruling, seconds)
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Ray's call: what its policy is told of this replica (scaling.py)."""
+        return {"decisions_per_s": self._gateway.decisions.per_s()}
 
-    async def _answer(
-        self,
-        body: ChatCompletionRequest | CompletionRequest,
-        method: str,
-        query: Query,
-        request: Request,
-    ) -> Response:
-        headers: dict[str, str] = {}
-        request_id = request.headers[HEADER_REQUEST]
-        ruling = None
-        if body.model in (None, AUTO):
-            routed = await self._decide(query, request_id)
-            ruling = routed.ruling
-            body.model = ruling.acting.pick.expert
-            headers[HEADER_ROUTER] = ruling.acting.router
-            headers[HEADER_DECISION_MS] = f"{routed.seconds * 1000:.2f}"
-        expert = self._experts.get(body.model)
-        if expert is None:
-            raise self._unknown(body.model)
-        headers[HEADER_EXPERT] = expert.id
-        self._telemetry.dispatched(expert.id, by_router=ruling is not None)
-        self._records.dispatched(request_id, body, query, expert.id, ruling)
-        if method == "chat":
-            fill_defaults(body, expert)
-        response = await self._dispatch(body, method, request)
-        response.headers.update(headers)
-        return response
-
-    async def _dispatch(self, body: Any, method: str, request: Request) -> Response:
-        """Ray Serve LLM's own call of the expert's handle, its failures in our error tree."""
-        try:
-            response: Response = await self._process_llm_request(body, method, raw_request=request)
-            return response
-        except (RequestError, OpenAIHTTPException):
-            raise
-        except ray.exceptions.RayError as error:
-            raise ExpertUnavailable(f"Expert {body.model} failed: {_cause(error)}") from error
-
-    async def _get_response(self, **call: Any) -> AsyncGenerator[Any, None]:
-        """The parent's stream of chunks; vLLM's refusals keep the field that they name."""
-        first = True
-        async for item in super()._get_response(**call):
-            refusal = item if isinstance(item, ErrorResponse) else _refusal(item) if first else None
-            if refusal is not None:
-                raise error_from_engine(refusal.error, call["body"])
-            first = False
-            yield item
-
-    async def _answers(self, expert: str) -> bool:
-        """Whether an expert gave its first token once, and is healthy now."""
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                await self._default_serve_handles[expert].check_health.remote()
-            if expert not in self._warm:
-                # An engine's first answer is slow: no client should be the one to wait for it.
-                first = CompletionRequest(model=expert, prompt="Hello", max_tokens=1)
-                async for _ in super()._get_response(body=first, call_method="completions"):
-                    self._warm.add(expert)
-        except (TimeoutError, ray.exceptions.RayError):
+    async def _answers(self, name: str) -> bool:
+        """Whether an expert sleeps, or is healthy now and, where it is here, gave a token once."""
+        if name in self._local and await self._local[name].sleeping():
+            return True
+        if not await self._upstreams[name].healthy():
             return False
-        return expert in self._warm
+        if name in self._local and name not in self._warm:
+            # An engine's first answer is slow: no client should be the one to wait for it.
+            first = CompletionRequest(model=name, prompt="Hello", max_tokens=1)
+            if not await self._local[name].warm_up(first):
+                return False
+            self._warm.add(name)
+        return True
 
     def _names(self) -> list[str]:
-        return [AUTO, *self._experts]
+        preferences = (f"{AUTO}:{name}" for name in self._settings.router.preferences)
+        return [AUTO, *preferences, *self._upstreams]
 
     def _card(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._started, "owned_by": "pointsman"}
-
-    def _unknown(self, model: str | None) -> UnknownModel:
-        names = ", ".join(self._names())
-        return UnknownModel(f"The model {model!r} does not exist. Models: {names}", param="model")
-
-
-def _refusal(first: Any) -> ErrorResponse | None:
-    """A stream that starts with an error event was refused: its status can still say so."""
-    event = first[0] if isinstance(first, list) else first
-    if isinstance(event, str) and event.startswith('data: {"error"'):
-        return ErrorResponse.model_validate_json(event.removeprefix("data: "))
-    return None
-
-
-def _cause(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1]

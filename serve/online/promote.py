@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from typing import Any
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.exceptions import AuthenticationError
 
+from serve import keys
 from serve.config import ChallengerSettings, RolloutSettings
 from serve.errors import SetupError
 from serve.settings_file import IMPORT_PATH, INGRESS
@@ -60,7 +62,10 @@ class Running:
 
     def replicas(self) -> list[dict[str, Any]]:
         """What the ingress replicas that answer serve and refused: /v1/router."""
-        with urllib.request.urlopen(f"{self.url}/v1/router", timeout=30) as answer:
+        key = os.environ.get(keys.VARIABLE)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        request = urllib.request.Request(f"{self.url}/v1/router", headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return list(json.load(answer)["replicas"])
 
     def count(self) -> int:
@@ -131,6 +136,9 @@ def roll_out(
             replicas = running.replicas()
         except (urllib.error.URLError, TimeoutError) as error:
             said = [str(error)]
+            if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
+                said.append(f"/v1/router wants an admin's key in {keys.VARIABLE}")
+                break
             continue
         if len(replicas) == running.count() and all(took(replica) for replica in replicas):
             return replicas

@@ -104,9 +104,10 @@ def processor_config(expert: ExpertSettings) -> vLLMEngineProcessorConfig:
     known = {field.name for field in fields(AsyncEngineArgs)}
     hardware: dict[str, Any] = {"accelerator_type": expert.accelerator_type}
     if expert.accelerator_type is None:
-        hardware = {"placement_group_config": {"bundles": [{"CPU": expert.cpus}]}}
+        bundle = {"CPU": expert.cpus, **expert.resources}
+        hardware = {"placement_group_config": {"bundles": [bundle]}}
     return vLLMEngineProcessorConfig(
-        model_source=weights.resolve(expert.model),
+        model_source=weights.resolve(expert.here),
         engine_kwargs={k: v for k, v in engine_kwargs(expert).items() if k in known},
         runtime_env={"env_vars": expert.env},
         batch_size=BATCH,

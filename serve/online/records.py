@@ -138,6 +138,12 @@ def decision_record(decision: Decision) -> dict[str, Any]:
                 "quality": candidate.quality,
                 "cost_usd": candidate.cost_usd,
                 "utility": candidate.utility,
+                "input_tokens": candidate.input_tokens,
+                "output_tokens": round(candidate.output_tokens, 1),
+                "seconds": round(candidate.seconds, 4),
+                "switch_usd": candidate.switch_usd,
+                "wake_s": round(candidate.wake_s, 1),
+                "barred": candidate.bar and candidate.bar.reason,
             }
             for candidate in decision.candidates
         ],

@@ -1,22 +1,29 @@
-"""What pointsman needs of Ray Serve LLM that Ray has not made public. The only private imports."""
+"""What pointsman needs of Ray Serve LLM that Ray has not made public.
+
+The only private imports, with those of ray_node.py.
+"""
+
+from typing import Any
 
 from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.core.configs.openai_api_models import (
     ErrorInfo,
     ErrorResponse,
-    ModelCard,
     OpenAIHTTPException,
 )
 from ray.llm._internal.serve.core.ingress.utils import (
     _sanitize_chat_completion_request as plain_lists,
 )
+from ray.llm._internal.serve.core.protocol import RawRequestInfo
 
 __all__ = [
     "ErrorInfo",
     "ErrorResponse",
-    "ModelCard",
     "NoDownload",
     "OpenAIHTTPException",
+    "RawRequestInfo",
+    "app_state",
+    "engine_client",
     "plain_lists",
 ]
 
@@ -31,3 +38,16 @@ class NoDownload(CallbackBase):  # type: ignore[misc]
     async def on_before_node_init(self) -> None:
         """Called by the engine before the task would be sent."""
         self.ctx.run_init_node = False
+
+
+def app_state(engine: Any) -> Any:
+    """The state of vLLM's own HTTP application: its serving objects, by vLLM's names.
+
+    Ray's engine keeps it for its own ASGI application; of its endpoints Ray itself calls a few.
+    """
+    return engine._app_state
+
+
+def engine_client(engine: Any) -> Any:
+    """vLLM's own engine client, an AsyncLLM, of which Ray's engine is a shell."""
+    return engine._engine_client

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.protocol import Floats, Prediction
+from serve.protocol import Doubles, Floats, Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +54,19 @@ class Guard:
         """Column of the expert that earns the most utility on the mean prompt."""
         return int((self.quality - lam * self.mean_cost).argmax())
 
-    def holds(self, prediction: Prediction, lam: float) -> NDArray[np.bool_]:
-        """(B,) True where the constant decides: at this lambda, or on a prompt this new."""
-        held = np.full(len(prediction.quality), not self.trusts(lam))
+    def holds(self, prediction: Prediction, lam: float | Doubles) -> NDArray[np.bool_]:
+        """(B,) True where the constant decides: at its lambda, one or (B,), or so new a prompt."""
+        trusted = np.interp(lam, self.lam, self.lower) > 0
+        held = ~np.broadcast_to(trusted, len(prediction.quality))
         if prediction.novelty is not None:
             held |= prediction.novelty >= 1
         return held
+
+    @property
+    def exchange(self) -> float:
+        """Quality per dollar: the pool's spread of mean quality over that of mean cost."""
+        dollars = float(np.ptp(self.mean_cost))
+        return float(np.ptp(self.quality)) / dollars if dollars > 0 else 0.0
 
     def apply(self, prediction: Prediction, held: NDArray[np.bool_]) -> Prediction:
         """The prediction, with every expert's means in the rows that are held."""

@@ -1,17 +1,16 @@
-"""Objectives turn predictions and prices into a ranking of the experts.
+"""Objectives turn predictions and prices into utilities of the experts.
 
 Knows nothing of text, vectors or the request path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
-from serve.protocol import Candidate, Doubles, Expert, Floats
+from serve.protocol import Doubles
 
 
 class Objective(Protocol):
@@ -22,6 +21,11 @@ class Objective(Protocol):
     @property
     def lam(self) -> float:
         """Quality that one dollar is worth, as the guard asks it."""
+        ...
+
+    @property
+    def mu(self) -> float:
+        """Quality that one second is worth."""
         ...
 
     @property
@@ -40,18 +44,21 @@ class LinearCost:
 
     Attributes:
         lam: quality that one dollar is worth, so 1 / USD.
+        mu: quality that one second is worth, so 1 / s.
     """
 
     kind: ClassVar[str] = "linear_cost"
     lam: float = 0.0
+    mu: float = 0.0
 
     @property
     def formula(self) -> str:
         """The rule with its number."""
-        return f"quality - {self.lam:g} * cost_usd"
+        time = f" - {self.mu:g} * seconds" if self.mu else ""
+        return f"quality - {self.lam:g} * cost_usd{time}"
 
     def utility(self, quality: Doubles, cost: Doubles) -> Doubles:
-        """quality - lam * cost."""
+        """quality - lam * cost; what seconds are worth is taken off in choice.py."""
         return quality - self.lam * cost
 
 
@@ -65,6 +72,7 @@ class Budget:
 
     kind: ClassVar[str] = "budget"
     lam: ClassVar[float] = 0.0
+    mu: ClassVar[float] = 0.0
     budget_usd: float
 
     @property
@@ -87,6 +95,7 @@ class CheapestWithin:
 
     kind: ClassVar[str] = "cheapest_within"
     lam: ClassVar[float] = 0.0
+    mu: ClassVar[float] = 0.0
     theta: float
 
     @property
@@ -108,31 +117,14 @@ OBJECTIVES: dict[str, type[LinearCost] | type[Budget] | type[CheapestWithin]] = 
 """The objectives that the settings may name, one line each."""
 
 
-def rank(
-    objective: Objective,
-    quality: Floats,
-    output_tokens: Floats,
-    input_tokens: int,
-    experts: Sequence[Expert],
-) -> tuple[Candidate, ...]:
-    """Candidates by falling utility; ties go to the cheaper expert, then to the one named first.
+def traded(tradeoff: float, exchange: float) -> LinearCost:
+    """The objective of a tradeoff between quality (0) and cost (1).
+
+    At 0.5 the spread of mean quality over the pool is worth the spread of mean cost, whatever the
+    prices: lambda = tradeoff / (1 - tradeoff) * exchange. So it means the same for every pool.
 
     Args:
-        objective: what to maximise.
-        quality: (E,) expected quality, 0..1.
-        output_tokens: (E,) expected answer length.
-        input_tokens: length of the prompt.
-        experts: E experts in column order.
+        tradeoff: 0..1.
+        exchange: quality per dollar, spread over spread.
     """
-    cost = np.array(
-        [
-            expert.cost_usd(input_tokens, float(tokens))
-            for expert, tokens in zip(experts, output_tokens, strict=True)
-        ]
-    )
-    utility = objective.utility(quality.astype(np.float64), cost)
-    order = np.lexsort((np.arange(len(experts)), cost, -utility))
-    return tuple(
-        Candidate(experts[i].id, float(quality[i]), float(cost[i]), float(utility[i]))
-        for i in order
-    )
+    return LinearCost(tradeoff / max(1 - tradeoff, 1e-6) * exchange)

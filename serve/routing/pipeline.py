@@ -1,14 +1,46 @@
-"""Encode, predict, guard, rank: the decision for a batch of queries in one synchronous call."""
+"""Read, predict, guard, choose: the decision for a batch of queries in one synchronous call."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serve.protocol import Decision, Encoder, Expert, Floats, Predictor, Query
+from serve.protocol import (
+    Candidate,
+    Decision,
+    Doubles,
+    Encoder,
+    Expert,
+    Floats,
+    Prediction,
+    Predictor,
+    Query,
+    TokenCounter,
+)
+from serve.routing.choice import Policy, choose
 from serve.routing.guard import Guard
-from serve.routing.objective import Objective, rank
+from serve.routing.objective import LinearCost, Objective, traded
+from serve.terms import Snapshot
+
+NOBODY: Snapshot = {}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of B queries: once, for every router that decides on them.
+
+    Attributes:
+        vectors: (B, D).
+        turns_before: row of a query -> (D,) vector of its previous_text.
+        tokens: expert id -> (B,) tokens of the prompts, of the experts whose tokenizer is known.
+    """
+
+    vectors: Floats
+    turns_before: Mapping[int, Floats]
+    tokens: Mapping[str, Doubles]
 
 
 class RoutingPipeline:
@@ -19,8 +51,10 @@ class RoutingPipeline:
         predictor: vectors to expected quality; its columns name the experts.
         experts: the pool, in the order of the settings; same ids as the predictor's columns.
         router: label of the artifact, name and version.
-        objective: what a pick maximises.
+        objective: what a pick maximises where the query wishes nothing else.
         guard: where the best constant decides; None trusts the predictor everywhere.
+        policy: what load and conversations may change of a pick.
+        counter: counts tokens by the experts' own tokenizers; None: the queries' estimates serve.
     """
 
     def __init__(
@@ -32,6 +66,8 @@ class RoutingPipeline:
         router: str,
         objective: Objective,
         guard: Guard | None = None,
+        policy: Policy | None = None,
+        counter: TokenCounter | None = None,
     ) -> None:
         by_id = {expert.id: expert for expert in experts}
         self._encoder = encoder
@@ -39,37 +75,132 @@ class RoutingPipeline:
         self._experts = tuple(by_id[name] for name in predictor.experts)
         self._objective = objective
         self._guard = guard
+        self._policy = policy or Policy()
+        self._counter = counter
         self.router = router
 
-    def decide(self, queries: Sequence[Query]) -> list[Decision]:
+    @property
+    def best_single(self) -> str:
+        """The expert that earns most on the mean prompt, by the guard's record; else the first."""
+        if self._guard is None:
+            return self._experts[0].id
+        return self._experts[self._guard.constant(self._objective.lam)].id
+
+    def decide(self, queries: Sequence[Query], snapshot: Snapshot = NOBODY) -> list[Decision]:
         """One decision a query, in order."""
-        return self.decide_on(self.encode(queries), queries)
+        return self.decide_on(self.read(queries), queries, snapshot)
 
-    def encode(self, queries: Sequence[Query]) -> Floats:
-        """(B,) queries -> (B, D), in one forward pass."""
-        return self._encoder.encode([query.text for query in queries])
+    def read(self, queries: Sequence[Query]) -> Reading:
+        """Vectors of B queries and of their turns before, in one forward pass, and their tokens."""
+        texts = [query.text for query in queries]
+        before = {
+            row: query.previous_text
+            for row, query in enumerate(queries)
+            if query.previous is None and query.previous_text is not None
+        }
+        vectors = self._encoder.encode([*texts, *before.values()])
+        tokens = self._counter.count(texts) if self._counter else {}
+        return Reading(
+            vectors[: len(texts)],
+            dict(zip(before, vectors[len(texts) :], strict=True)),
+            tokens,
+        )
 
-    def decide_on(self, vectors: Floats, queries: Sequence[Query]) -> list[Decision]:
-        """One decision a query, from its vector: (B, D), as encode gives them."""
-        prediction = self._predictor.predict(vectors)
-        held = np.zeros(len(queries), dtype=bool)
-        if self._guard is not None:
-            held = self._guard.holds(prediction, self._objective.lam)
-            prediction = self._guard.apply(prediction, held)
+    def decide_on(
+        self, reading: Reading, queries: Sequence[Query], snapshot: Snapshot = NOBODY
+    ) -> list[Decision]:
+        """One decision a query, from what was read of them."""
+        queries = self._with_previous(reading, queries)
+        objectives = [self._objective_of(query) for query in queries]
+        prediction, held = self._predict(reading.vectors, [o.lam for o in objectives])
         decisions = []
-        for row, query in enumerate(queries):
-            tokens = prediction.output_tokens[row]
-            if query.max_output_tokens is not None:
-                tokens = tokens.clip(max=query.max_output_tokens)
-            candidates = rank(
-                self._objective,
-                prediction.quality[row],
-                tokens,
-                query.input_tokens,
-                self._experts,
-            )
+        for row, (query, objective) in enumerate(zip(queries, objectives, strict=True)):
+            candidates = self._choose(query, row, prediction, reading.tokens, objective, snapshot)
             novelty = None if prediction.novelty is None else float(prediction.novelty[row])
             decisions.append(
-                Decision(candidates, self.router, self._objective.formula, bool(held[row]), novelty)
+                Decision(candidates, self.router, objective.formula, bool(held[row]), novelty)
             )
         return decisions
+
+    def blind(self, query: Query, snapshot: Snapshot = NOBODY) -> Decision:
+        """The decision without reading the text: the experts' means, as where the guard holds.
+
+        For a request that must be answered though the router's model does not answer.
+        """
+        quality = tokens = np.zeros(len(self._experts), dtype=np.float32)
+        if self._guard is not None:
+            quality, tokens = self._guard.quality, self._guard.output_tokens
+        prediction = Prediction(quality[None], tokens[None])
+        objective = self._objective_of(query)
+        candidates = self._choose(query, 0, prediction, {}, objective, snapshot)
+        return Decision(candidates, self.router, objective.formula, guarded=True)
+
+    def _predict(
+        self, vectors: Floats, lam: Sequence[float]
+    ) -> tuple[Prediction, NDArray[np.bool_]]:
+        prediction = self._predictor.predict(vectors)
+        held = np.zeros(len(vectors), dtype=bool)
+        if self._guard is not None:
+            held = self._guard.holds(prediction, np.asarray(lam, dtype=np.float64))
+            prediction = self._guard.apply(prediction, held)
+        return prediction, held
+
+    def _choose(
+        self,
+        query: Query,
+        row: int,
+        prediction: Prediction,
+        tokens: Mapping[str, Doubles],
+        objective: Objective,
+        snapshot: Snapshot,
+    ) -> tuple[Candidate, ...]:
+        answer = prediction.output_tokens[row].astype(np.float64)
+        if query.max_output_tokens is not None:
+            answer = answer.clip(max=query.max_output_tokens)
+        counted = [expert.id in tokens for expert in self._experts]
+        prompt = [
+            tokens[expert.id][row] if known else query.input_tokens
+            for expert, known in zip(self._experts, counted, strict=True)
+        ]
+        return choose(
+            query,
+            prediction.quality[row].astype(np.float64),
+            np.array(prompt, dtype=np.float64) + query.needs.extra_tokens,
+            answer,
+            self._experts,
+            objective,
+            policy=self._policy,
+            snapshot=snapshot,
+            counted=counted,
+        )
+
+    def _objective_of(self, query: Query) -> Objective:
+        if query.wish.tradeoff is not None:
+            exchange = self._guard.exchange if self._guard else 1.0
+            return traded(query.wish.tradeoff, exchange)
+        return LinearCost() if query.wish.fastest else self._objective
+
+    def _with_previous(self, reading: Reading, queries: Sequence[Query]) -> list[Query]:
+        """Who answered the turn before, where nobody remembers: whom it would go to now.
+
+        Without shared memory, every ingress replica says the same.
+        """
+        if not reading.turns_before:
+            return list(queries)
+        rows = list(reading.turns_before)
+        turns = [
+            replace(
+                queries[row],
+                text=queries[row].previous_text or "",
+                previous_text=None,
+                input_tokens=queries[row].prefix_tokens,
+            )
+            for row in rows
+        ]
+        vectors = np.stack([reading.turns_before[row] for row in rows])
+        made = self.decide_on(Reading(vectors, {}, {}), turns)
+        said = {row: decision.pick.expert for row, decision in zip(rows, made, strict=True)}
+        return [
+            replace(query, previous=said[row]) if row in said else query
+            for row, query in enumerate(queries)
+        ]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve.protocol import Decision, Query
-from serve.routing.pipeline import RoutingPipeline
+from serve.routing.pipeline import NOBODY, RoutingPipeline
+from serve.terms import Snapshot
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,15 @@ class Rollout:
         self.challenger = challenger
         self._share = share
 
-    def decide(self, queries: Sequence[Query], tickets: Sequence[float]) -> list[Ruling]:
+    def decide(
+        self, queries: Sequence[Query], tickets: Sequence[float], snapshot: Snapshot = NOBODY
+    ) -> list[Ruling]:
         """One ruling a query, in order; `tickets` in 0..1, see ticket()."""
-        vectors = self.champion.encode(queries)
-        ours = self.champion.decide_on(vectors, queries)
+        reading = self.champion.read(queries)
+        ours = self.champion.decide_on(reading, queries, snapshot)
         if self.challenger is None:
             return [Ruling(decision) for decision in ours]
-        theirs = self.challenger.decide_on(vectors, queries)
+        theirs = self.challenger.decide_on(reading, queries, snapshot)
         return [
             Ruling(mine, other, canary=number < self._share)
             for mine, other, number in zip(ours, theirs, tickets, strict=True)

@@ -77,6 +77,11 @@ def _add_prepare(verbs: Verbs) -> None:
         action="store_false",
         help="do not ask for the log-likelihood of the reference",
     )
+    prepare.add_argument(
+        "--certainty",
+        action="store_true",
+        help="keep how certain each answer is, for calibrate: asks for its log-probabilities",
+    )
     prepare.set_defaults(verb=_prepare)
 
 
@@ -115,6 +120,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     if arguments.engine == "ray-data" and arguments.url:
         raise SettingsError("--url: --engine ray-data starts the experts itself; leave out one")
+    if arguments.engine == "ray-data" and arguments.certainty:
+        raise SettingsError("--certainty: --engine ray-data keeps none; leave out one")
     settings = settings_in(arguments.experts)
     files = arguments.from_log or [arguments.prompts]
     prompts = read_logged(files) if arguments.from_log else read_prompts(arguments.prompts)
@@ -130,6 +137,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
             timeout_s=arguments.timeout,
             tries=arguments.tries,
             likelihood=arguments.likelihood,
+            certainty=arguments.certainty,
         ),
         quality=arguments.quality,
         reference=arguments.reference,

@@ -1,4 +1,4 @@
-"""check and promote: what a running application is told, or about to be."""
+"""promote: what a running application is told."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from serve.verbs.options import Verbs, between, whole
 
 
 def add(verbs: Verbs) -> None:
-    """Their parsers."""
-    check = verbs.add_parser("check", help="check a settings file, its router and its models")
-    check.add_argument("file", type=Path)
-    check.set_defaults(verb=_check)
-
+    """Its parser."""
     promote = verbs.add_parser("promote", help="give a running application another router")
     promote.add_argument("artifact", type=Path)
     promote.add_argument(
@@ -34,23 +30,13 @@ def add(verbs: Verbs) -> None:
     promote.set_defaults(verb=_promote)
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    from serve import weights
-    from serve.settings_file import check, read_config
-
-    settings = check(read_config(arguments.file), arguments.file)
-    for expert in settings.experts:
-        print(f"{expert.id}: {weights.resolve(expert.model)}")
-    print(f"{arguments.file}: in order")
-
-
 def _promote(arguments: argparse.Namespace) -> None:
     from serve.ray_token import send_token
 
     send_token()
     from serve.config import parse_settings
     from serve.online.promote import Running, promoted, roll_out
-    from serve.online.router import check_router, load_encoder, load_pipeline
+    from serve.online.router import check_router, load_pipeline, load_pool
     from serve.settings_file import application_of, rollout_of
 
     running = Running(arguments.dashboard)
@@ -60,12 +46,12 @@ def _promote(arguments: argparse.Namespace) -> None:
     then = promoted(now, arguments.artifact, arguments.share)
     check_router(settings, then)
     queries = _logged(arguments, settings)
-    encoder = load_encoder(settings)
-    other = load_pipeline(settings, str(arguments.artifact), encoder)
+    pool = load_pool(settings)
+    other = load_pipeline(settings, str(arguments.artifact), pool)
     if queries:
         from serve.offline.replay import replay
 
-        served = load_pipeline(settings, now.artifact or settings.router.artifact, encoder)
+        served = load_pipeline(settings, now.artifact or settings.router.artifact, pool)
         print(replay(queries, served, other))
     if arguments.dry_run:
         return

@@ -17,6 +17,7 @@ FORBIDDEN = {
     "encoding": {"ray", "vllm", "fastapi", "serve.online", "serve.offline", "serve.routing"},
     "online": {"serve.offline"},
     "offline": {"ray", "vllm", "serve.online"},
+    "sizing": HEAVY | {"serve.online", "serve.offline"},
 }
 FILES = sorted(SERVE.rglob("*.py"))
 
@@ -47,14 +48,14 @@ def test_serve_is_never_imported_as_a_plain_name(file):
             assert not any(alias.name.split(".")[0] == "serve" for alias in node.names)
 
 
-def test_ray_private_modules_are_imported_in_one_file_only():
+def test_ray_private_modules_are_imported_in_two_files_only():
     private = {
         file.name
         for file in FILES
         for name in imported(file)
         if name.startswith("ray.") and "._" in name
     }
-    assert private == {"serve_llm.py"}
+    assert private == {"serve_llm.py", "ray_node.py"}
 
 
 def test_the_composition_root_keeps_real_annotations():

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
+from huggingface_hub import constants
 from pydantic import BaseModel
 
 from serve import __version__
 from serve.config import (
+    AbilitySettings,
+    AccessSettings,
     Autoscaling,
     BatchSettings,
+    CascadeSettings,
     ChallengerSettings,
     ExpertSettings,
+    IngressScaling,
+    KeySettings,
+    LimitSettings,
     PackagedModel,
+    Preference,
     Price,
     RecordSettings,
+    RemoteSettings,
+    ReplicaChoice,
     RolloutSettings,
     RouterSettings,
 )
 from serve.offline.score import score
 from serve.settings_file import read_config, settings_of
+from serve.sizing.asks import GIB, asks_of
+from serve.sizing.cluster import Cluster, Node
+from serve.sizing.models import model_at
+from serve.sizing.report import Report
+from serve.sizing.shortfalls import shortfalls
 
 
 def section(text: str, start: str, end: str) -> str:
@@ -45,16 +61,45 @@ def test_the_results_table_is_what_make_results_prints(repository, monkeypatch):
             assert x == pytest.approx(y, rel=0.03, abs=2e-4)
 
 
+def test_the_table_of_check_is_what_it_prints_of_the_same_machine(
+    repository, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    file = repository / "deployments/gpu.yaml"
+    settings = settings_of(read_config(file), file)
+    models = {
+        f"experts[{i}]": replace(model_at(expert.here), disk_free=200 * GIB)
+        for i, expert in enumerate(settings.experts)
+    }
+    asks = asks_of(settings, {**models, "router": model_at(settings.router.encoder)})
+    node = Node("n", 16.0, 128 * GIB, 4, "L40S", 45 * GIB)
+    machine = Cluster("this machine", (node,), False, 16.0, 4.0, 120 * GIB, 36 * GIB, 64 * GIB)
+    report = Report("deployments/gpu.yaml", asks, machine, {}, shortfalls(asks, machine))
+    readme = (repository / "README.md").read_text()
+    kept = section(readme, "<!-- check -->", "<!-- /check -->").strip("\n")
+    printed = [line for line in report.text().splitlines() if line]
+    assert [line.strip() for line in kept.splitlines() if line] == [p.strip() for p in printed]
+
+
 @pytest.mark.parametrize(
     ("model", "prefix"),
     [
         (ExpertSettings, "experts[]."),
         (Price, "."),
-        (Autoscaling, "."),
+        (Autoscaling, "experts[].autoscaling."),
+        (IngressScaling, "router.replicas."),
         (RouterSettings, "router."),
         (BatchSettings, "."),
+        (CascadeSettings, "router.cascade."),
         (PackagedModel, ""),
         (RecordSettings, "records."),
+        (LimitSettings, "limits."),
+        (RemoteSettings, "experts[].remote."),
+        (AbilitySettings, "experts[].abilities."),
+        (ReplicaChoice, "experts[].replica."),
+        (Preference, "router.preferences.NAME."),
+        (AccessSettings, "access."),
+        (KeySettings, "access.keys[]."),
         (RolloutSettings, "user_config."),
         (ChallengerSettings, "user_config.challenger."),
     ],

@@ -15,9 +15,12 @@ CITY = {
 }
 
 
+PREFERENCES = [f"auto:{name}" for name in ("quality", "balanced", "cheap", "fast")]
+
+
 def test_models_lists_auto_and_every_expert(client):
     listed = client.models.list()
-    assert [card.id for card in listed] == ["auto", *EXPERTS]
+    assert [card.id for card in listed] == ["auto", *PREFERENCES, *EXPERTS]
     assert all(card.created > 0 and card.owned_by == "pointsman" for card in listed)
     assert client.models.retrieve("auto").id == "auto"
 

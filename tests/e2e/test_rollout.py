@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from serve.request_log import read_log
 from serve.routing import artifact
 from serve.routing.constant import ConstantPredictor
 from tests.e2e.conftest import EXPERTS, ROOT, SERVE
@@ -210,7 +211,7 @@ def test_promoting_the_shipped_router_again_ends_the_comparison(application):
 
 
 def logged(application, request_id):
-    records = [json.loads(line) for line in application.log.read_text().splitlines()]
+    records = list(read_log(application.log))
     return next((r for r in records if r["request_id"] == request_id), None)
 
 

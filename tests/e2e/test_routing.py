@@ -7,12 +7,13 @@ import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 
 from tests.e2e.conftest import EXPERTS, ROOT
 
-MEMORY_LIMIT = 12 * 2**30
+MEMORY_LIMIT = 13 * 2**30
 CONCURRENT = 64
 EXPORT_S = 12
 """Ray exports metrics every 10 s."""
@@ -155,3 +156,17 @@ def test_http_ports_of_the_replicas_are_on_the_loopback_too(application):
                 *range(30000, 31001),
             ):
                 assert connection.laddr.ip == "127.0.0.1", process.name()
+
+
+def test_no_prompt_and_no_answer_is_in_the_log(application):
+    marker = "xylophone-zebra-quartz"
+    body = {
+        "model": "auto",
+        "messages": [{"role": "user", "content": f"Repeat after me: {marker}"}],
+        "max_tokens": 16,
+    }
+    assert application.post("/v1/chat/completions", body)[0] == 200
+    assert application.post("/v1/chat/completions", body | {"max_tokens": 10**6})[0] == 400
+    told = application.file.with_suffix(".out").read_text()
+    (log,) = re.findall(r"Log: (\S+)", told)
+    assert marker not in Path(log).read_text() + told

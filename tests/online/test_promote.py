@@ -38,6 +38,10 @@ class FakeRunning:
         self.deployed.append(rollout_of(changed, "test"))
 
 
+def refused_key():
+    return urllib.error.HTTPError("http://x/v1/router", 401, "Unauthorized", {}, None)
+
+
 def line(router, refused=None):
     return {"router": router, "refused": refused}
 
@@ -86,6 +90,7 @@ def test_it_waits_for_every_replica():
     [
         ([line("new"), line("old", refused="no artifact here")], "no artifact here"),
         ([line("new")], "not every replica answered in time"),
+        (refused_key(), "wants an admin's key in POINTSMAN_API_KEY"),
         (urllib.error.URLError("gone"), "gone"),
     ],
 )

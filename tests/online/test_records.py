@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import time
 
 import pytest
@@ -110,6 +111,39 @@ def test_a_lost_database_costs_feedback_and_no_request(settings, ruling, monkeyp
     with pytest.raises(FeedbackUnavailable):
         asyncio.run(records.score("r1", 1.0))
     assert telemetry.lost == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted: not root, or in a container without the right")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_costs_feedback_while_it_is_full_and_no_request(small_disk, ruling):
+    telemetry = FakeTelemetry()
+    records = Records(RecordSettings(database=f"sqlite:///{small_disk}/f.sqlite"), telemetry)
+
+    async def asked(request_id):
+        records.dispatched(request_id, body(), QUERY, "small", ruling)
+        await records.score(request_id, 1.0)
+
+    asyncio.run(asked("before"))
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError):
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises((FeedbackUnavailable, UnknownRequest)):
+        asyncio.run(asked("full"))
+    assert telemetry.lost == 1
+    (small_disk / "filler").unlink()
+    asyncio.run(asked("after"))
+    with pytest.raises(RepeatedFeedback):
+        asyncio.run(records.score("before", 1.0))
 
 
 def test_old_requests_are_forgotten(settings, ruling):

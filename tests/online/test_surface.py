@@ -1,4 +1,4 @@
-"""Errors in OpenAI's form, without Ray: the FastAPI application alone."""
+"""Errors in OpenAI's form or Anthropic's, without Ray: the FastAPI application alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel, Field
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
-from serve.errors import ExpertUnavailable, InvalidRequest, UnknownModel
+from serve.errors import ExpertUnavailable, InvalidRequest, Overloaded, UnknownModel
+from serve.online.apis.messages import MessagesRequest
+from serve.online.apis.plain import TokenizeBody
+from serve.online.apis.responses import ResponsesRequest
 from serve.online.serve_llm import ErrorInfo, OpenAIHTTPException
 from serve.online.surface import error_from_engine, surface
 
@@ -37,8 +40,13 @@ def client():
         return body
 
     @app.get("/raise/{name}")
+    @app.get("/v1/messages/raise/{name}")
     async def fail(name: str) -> None:
         raise ERRORS[name][0]
+
+    @app.post("/tokenize")
+    async def tokenize(body: TokenizeBody) -> str:
+        return type(body).__name__
 
     @app.post("/chat")
     async def chat(body: ChatCompletionRequest) -> str:
@@ -56,6 +64,44 @@ def test_each_error_knows_its_status_and_code(client, name):
     assert set(body) == {"message", "type", "param", "code"}
     assert body["code"] == code
     assert body["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [
+        ("unknown", "not_found_error"),
+        ("invalid", "invalid_request_error"),
+        ("down", "overloaded_error"),
+        ("ray", "timeout_error"),
+        ("nothing/here", "not_found_error"),
+    ],
+)
+def test_anthropics_paths_answer_in_anthropics_form(client, name, type_):
+    answer = client.get(f"/v1/messages/raise/{name}")
+    assert set(answer.json()) == {"type", "error"} and answer.json()["type"] == "error"
+    assert answer.json()["error"]["type"] == type_ and answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": [{"role": "user", "content": 7}]}, "messages"),
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": "x", "add_special_tokens": "maybe"}, "add_special_tokens"),
+        ({}, "prompt"),
+        ([], None),
+    ],
+)
+def test_of_two_bodies_the_mistake_is_of_the_one_that_was_meant(client, body, param):
+    answer = client.post("/tokenize", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+def test_tokenize_takes_a_text_or_a_chat(client):
+    assert client.post("/tokenize", json={"prompt": "x"}).json() == "TokenizeCompletionRequest"
+    chat = {"messages": [{"role": "user", "content": "x"}]}
+    assert client.post("/tokenize", json=chat).json() == "TokenizeChatRequest"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +140,16 @@ CHAT = ChatCompletionRequest(messages=[{"role": "user", "content": "x"}])
             CompletionRequest(prompt="x"),
             "prompt",
         ),
+        (
+            ErrorInfo(message="too long", type="x", param="input_tokens", code=400),
+            ResponsesRequest(input="x"),
+            "input",
+        ),
+        (
+            ErrorInfo(message="too long", type="x", param="input_tokens", code=400),
+            MessagesRequest(messages=[], max_tokens=1),
+            "messages",
+        ),
         (ErrorInfo(message="n must be at least 1", type="x", code=400), CHAT, "n"),
         (
             ErrorInfo(message="top_p must be small", type="x", param="top_p", code=400),
@@ -112,3 +168,43 @@ def test_vllms_refusal_names_a_field_of_the_body(info, body, param):
 def test_an_engines_own_failure_is_a_503():
     error = error_from_engine(ErrorInfo(message="boom", type="x", code=500), CHAT)
     assert (error.status, error.code) == (503, "expert_failed")
+
+
+def small():
+    app = surface(body_bytes=100)
+
+    @app.post("/echo")
+    async def echo(body: Body) -> Body:
+        return body
+
+    return TestClient(app)
+
+
+def test_a_body_that_is_too_large_is_refused_by_its_length():
+    answer = small().post("/echo", json={"messages": ["x" * 200]})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "request_too_large"
+    assert small().post("/echo", json={"n": 2}).json()["n"] == 2
+
+
+def test_and_by_what_came_where_it_does_not_say_its_length():
+    def parts():
+        for _ in range(50):
+            yield b"[[[[[[[[[["
+
+    answer = small().post("/echo", content=parts(), headers=JSON)
+    assert answer.status_code == 413
+    assert "more than 100 bytes" in answer.json()["error"]["message"]
+
+
+def test_when_to_come_back_is_a_header():
+    app = surface()
+
+    @app.get("/busy")
+    async def busy() -> None:
+        error = Overloaded("full")
+        error.retry_after_s = 1.2
+        raise error
+
+    answer = TestClient(app).get("/busy")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")

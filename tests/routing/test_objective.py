@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.protocol import Expert
-from serve.routing.objective import OBJECTIVES, Budget, CheapestWithin, LinearCost, rank
+from serve.protocol import Expert, Query
+from serve.routing.choice import Policy, choose
+from serve.routing.objective import OBJECTIVES, Budget, CheapestWithin, LinearCost, traded
 
 unit = st.floats(0, 1, width=32)
 price = st.floats(0, 100)
@@ -16,6 +19,20 @@ objectives = st.one_of(
     st.builds(Budget, st.floats(0, 1e-2)),
     st.builds(CheapestWithin, unit),
 )
+
+
+def rank(objective, quality, output_tokens, input_tokens, experts):
+    return choose(
+        Query("", input_tokens),
+        quality.astype(np.float64),
+        np.full(len(quality), float(input_tokens)),
+        output_tokens,
+        experts,
+        objective,
+        policy=Policy(),
+        snapshot={},
+        counted=[False] * len(quality),
+    )
 
 
 def pool_of(rows):
@@ -85,3 +102,16 @@ def test_cost_is_price_times_tokens_of_prompt_and_answer():
 
 def test_the_registry_names_every_objective_by_its_kind():
     assert {kind: made.kind for kind, made in OBJECTIVES.items()} == {k: k for k in OBJECTIVES}
+
+
+@given(st.lists(st.tuples(unit, st.floats(0, 1e-2)), min_size=2, max_size=6))
+def test_a_tradeoff_goes_from_the_best_to_the_cheapest(rows):
+    quality, cost = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    spent = [
+        cost[
+            traded(tradeoff, 1.0 / max(float(np.ptp(cost)), 1e-12)).utility(quality, cost).argmax()
+        ]
+        for tradeoff in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    assert all(a >= b - 1e-12 for a, b in pairwise(spent))
+    assert spent[-1] == pytest.approx(cost.min(), abs=1e-6)

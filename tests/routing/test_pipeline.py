@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.protocol import Expert, Prediction, Query
+from serve.routing.choice import Policy
 from serve.routing.guard import Guard
 from serve.routing.objective import LinearCost
 from serve.routing.pipeline import RoutingPipeline
+from serve.terms import Wish
 from tests.conftest import FakeEncoder
 
 
@@ -22,7 +24,7 @@ class ToyPredictor:
         return Prediction(quality, np.full_like(quality, 100.0))
 
 
-def pipeline(encoder, pool, lam=0.0, guard=None, predictor=None):
+def pipeline(encoder, pool, lam=0.0, guard=None, predictor=None, **more):
     return RoutingPipeline(
         encoder,
         predictor or ToyPredictor(),
@@ -30,6 +32,7 @@ def pipeline(encoder, pool, lam=0.0, guard=None, predictor=None):
         router="toy@1",
         objective=LinearCost(lam),
         guard=guard,
+        **more,
     )
 
 
@@ -91,3 +94,46 @@ def test_a_prompt_unlike_any_the_router_knows_goes_to_the_constant(fake_encoder,
     made = pipeline(fake_encoder, pool, guard=guard(0.01), predictor=Wary()).decide(queries)
     assert [d.guarded for d in made] == [False] * 9 + [True]
     assert made[-1].pick.expert == "small" and made[-1].novelty == 1
+
+
+def test_a_tradeoff_of_its_own_goes_before_the_settings(fake_encoder, pool):
+    queries = [
+        Query(f"question {i}", 5, wish=Wish(tradeoff=tradeoff))
+        for i in range(10)
+        for tradeoff in (0.0, 1.0)
+    ]
+    made = pipeline(fake_encoder, pool, lam=1e6, guard=guard(0.01)).decide(queries)
+    assert {d.pick.expert for d in made[1::2]} == {"small"}
+    assert {d.pick.expert for d in made[::2]} == {"small", "large"}
+    assert made[0].objective == "quality - 0 * cost_usd"
+
+
+def test_the_guard_is_asked_at_each_querys_own_lambda(fake_encoder, pool):
+    two = np.array([0.2, 0.7], dtype=np.float32)
+    lam, lower = np.array([0.0, 1.0], np.float32), np.array([0.1, -0.1], np.float32)
+    wary = Guard(lam, lam, lower, 0.9, 100, two, two * 100, two)
+    queries = [Query("q", 5, wish=Wish(tradeoff=0.0)), Query("q", 5, wish=Wish(tradeoff=0.9))]
+    made = pipeline(fake_encoder, pool, guard=wary).decide(queries)
+    assert [d.guarded for d in made] == [False, True]
+
+
+def test_who_answered_before_is_decided_again_where_nobody_remembers(fake_encoder, pool):
+    """The turns before are read in the same pass, and hold their expert."""
+    made = pipeline(fake_encoder, pool)
+    texts = [f"question {i}" for i in range(20)]
+    before = [d.pick.expert for d in made.decide([Query(text, 5) for text in texts])]
+    fake_encoder.passes = 0
+    talk = [Query(f"then {i}", 5, previous_text=text) for i, text in enumerate(texts)]
+    sticky = pipeline(fake_encoder, pool, policy=Policy(switch_gain=1.0)).decide(talk)
+    assert [d.pick.expert for d in sticky] == before
+    assert fake_encoder.passes == 1
+
+
+def test_tokens_are_each_experts_own(fake_encoder, pool):
+    class Counter:
+        def count(self, texts):
+            return {"small": np.array([len(text) for text in texts], dtype=np.float64)}
+
+    made = pipeline(fake_encoder, pool, counter=Counter()).decide([Query("four", 99)])
+    tokens = {c.expert: c.input_tokens for c in made[0].candidates}
+    assert tokens == {"small": 4, "large": 99}

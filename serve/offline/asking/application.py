@@ -60,7 +60,7 @@ def of_one_expert(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_router(config: Mapping[str, Any], port: int) -> dict[str, Any]:
-    """A Serve config that keeps no records and has no router artifact, on that loopback port."""
+    """A Serve config without records, keys and a router artifact, on that loopback port."""
     applications = [
         _plain(application) if application["import_path"] == IMPORT_PATH else application
         for application in config["applications"]
@@ -69,9 +69,14 @@ def without_router(config: Mapping[str, Any], port: int) -> dict[str, Any]:
     return {**config, "http_options": http, "applications": applications}
 
 
+_LEARNED = ("artifact", "cascade")
+
+
 def _plain(application: dict[str, Any]) -> dict[str, Any]:
-    arguments = {key: value for key, value in application["args"].items() if key != "records"}
-    router = {key: value for key, value in arguments["router"].items() if key != "artifact"}
+    arguments = {
+        key: application["args"][key] for key in ("experts", "limits") if key in application["args"]
+    }
+    router = {k: v for k, v in application["args"]["router"].items() if k not in _LEARNED}
     plain = {key: value for key, value in application.items() if key != "deployments"}
     return {**plain, "args": {**arguments, "router": router}}
 

@@ -18,8 +18,10 @@ from typing import Any, TypeVar, cast
 from openai import AsyncOpenAI
 from tqdm import tqdm
 
+from serve.offline.asking.certainty import WANTED, certainties, refuses_logprobs, tokens_in
 from serve.offline.asking.prompts import Prompt
 from serve.offline.asking.retry import BROKEN, backoff_s, is_transient, reason
+from serve.routing.signals import Token
 
 GIVE_UP = 8
 """Prompts in a row that an expert fails before the rest of its prompts are not asked: a hanging
@@ -46,6 +48,7 @@ class Limits:
         timeout_s: of one try, to the last token.
         tries: of one prompt, with exponential backoff and jitter between them.
         likelihood: ask for the reference's log-likelihood too.
+        certainty: ask for the log-probabilities of the answer's own tokens too.
     """
 
     concurrency: int = 16
@@ -53,6 +56,7 @@ class Limits:
     timeout_s: float = 120
     tries: int = 4
     likelihood: bool = True
+    certainty: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Answer:
         ttft_s: seconds to the first token.
         latency_s: seconds to the last one.
         nll: mean negative log-likelihood of the reference, in nats per token.
+        mean_logprob, min_logprob, margin: how certain the expert was (routing/signals.py); a
+            journal of an older version has none.
         error: why there is no text; one line.
     """
 
@@ -79,6 +85,9 @@ class Answer:
     ttft_s: float | None = None
     latency_s: float | None = None
     nll: float | None = None
+    mean_logprob: float | None = None
+    min_logprob: float | None = None
+    margin: float | None = None
     error: str | None = None
 
 
@@ -150,6 +159,7 @@ class _Lane:
         self._failures = 0
         self._last_failure = ""
         self._without_likelihood = 0
+        self._certainty = limits.certainty
 
     async def work(self) -> None:
         """One request at a time."""
@@ -164,7 +174,7 @@ class _Lane:
         if self._given_up:
             return self._failed(prompt, f"given up after {GIVE_UP} in a row: {self._last_failure}")
         try:
-            answer = await self._tried(lambda: self._stream(prompt))
+            answer = await self._streamed(prompt)
         except BROKEN as error:
             why = reason(error, self._limits.timeout_s)
             # A refusal is about this prompt and says nothing of the next one.
@@ -174,6 +184,17 @@ class _Lane:
             return self._failed(prompt, why)
         self._failures = 0
         return await self._with_likelihood(prompt, answer)
+
+    async def _streamed(self, prompt: Prompt) -> Answer:
+        asked = self._certainty
+        try:
+            return await self._tried(lambda: self._stream(prompt))
+        except BROKEN as error:
+            if not (asked and refuses_logprobs(error)):
+                raise
+        # An endpoint that gives no log-probabilities gives the answer alone.
+        self._certainty = False
+        return await self._tried(lambda: self._stream(prompt))
 
     def _failed(self, prompt: Prompt, why: str) -> Answer:
         return Answer(prompt.id, self._expert, error=why)
@@ -197,6 +218,7 @@ class _Lane:
         parts: list[str] = []
         first: float | None = None
         finished, usage = False, None
+        tokens: list[Token] = []
         async with await self._client.chat.completions.create(
             model=self._expert,
             messages=cast(Any, list(prompt.messages)),
@@ -204,10 +226,12 @@ class _Lane:
             max_tokens=self._limits.max_tokens,
             stream=True,
             stream_options={"include_usage": True},
+            **(WANTED if self._certainty else {}),
         ) as stream:
             async for chunk in stream:
                 usage = chunk.usage or usage
                 for choice in chunk.choices:
+                    tokens += tokens_in(choice)
                     if choice.delta.content:
                         first = first or time.perf_counter()
                         parts.append(choice.delta.content)
@@ -224,6 +248,7 @@ class _Lane:
             out_tokens=int(usage.completion_tokens) if usage else None,
             ttft_s=round(first - started, 4) if first else None,
             latency_s=round(ended - started, 4),
+            **certainties(tokens),
         )
 
     async def _with_likelihood(self, prompt: Prompt, answer: Answer) -> Answer:

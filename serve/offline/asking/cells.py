@@ -13,11 +13,12 @@ import pandas as pd
 from serve import weights
 from serve.config import Settings
 from serve.offline.asking.ask import Answer
+from serve.offline.asking.certainty import CERTAINTIES
 from serve.offline.asking.grade import GRADERS, MEANING, grade
 from serve.offline.asking.prompts import Prompt
 from serve.offline.table import RoutingTable
 
-_MEASURED = ("in_tokens", "out_tokens", "ttft_s", "latency_s", "nll")
+_MEASURED = ("in_tokens", "out_tokens", "ttft_s", "latency_s", "nll", *CERTAINTIES)
 _TEXTS = {"text": "answers", "error": "errors"}
 
 
@@ -56,6 +57,9 @@ def table_of(
 
     tensors = {stem: tensor(stem) for stem in ("cost_usd", *_MEASURED, *GRADERS)}
     tensors |= {stem: tensor(column) for column, stem in _TEXTS.items()}
+    # Nothing was asked for: a table should not look as if it had been.
+    unasked = [stem for stem in CERTAINTIES if tensors[stem].isna().all(axis=None)]
+    tensors = {stem: cells for stem, cells in tensors.items() if stem not in unasked}
     meta = _meta(settings, quality, reference)
     return RoutingTable(_prompt_frame(prompts, references), tensors[quality], tensors, meta)
 

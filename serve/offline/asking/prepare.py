@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from serve.config import Settings
+from serve.config import ExpertSettings, Settings
 from serve.errors import SetupError, TableError
 from serve.offline.asking.ask import Answer, Limits
 from serve.offline.asking.failures import report
@@ -93,17 +93,18 @@ def _require_references(
 def _run(prompts: Sequence[Prompt], settings: Settings, limits: Limits) -> dict[str, Any]:
     """What an answer depends on; an expert may join or leave the pool between two runs."""
     asked = [[prompt.id, list(prompt.messages), prompt.reference] for prompt in prompts]
-    models = {
-        f"model of {expert.id}": expert.model
-        if isinstance(expert.model, str)
-        else f"sha256 {expert.model.sha256}"
-        for expert in settings.experts
-    }
+    models = {f"model of {expert.id}": _model(expert) for expert in settings.experts}
     return models | {
         "prompts": hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16],
         "max_tokens": limits.max_tokens,
         "likelihood": limits.likelihood,
     }
+
+
+def _model(expert: ExpertSettings) -> str:
+    if expert.remote is not None:
+        return f"{expert.remote.model or expert.id} at {expert.remote.url}"
+    return expert.here if isinstance(expert.here, str) else f"sha256 {expert.here.sha256}"
 
 
 def _tell(answers: Sequence[Answer], out: Path) -> None:

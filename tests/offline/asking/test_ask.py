@@ -129,3 +129,19 @@ def test_nobody_there_is_a_reason():
     ask_all(jobs, Endpoint("http://127.0.0.1:1/v1"), Limits(tries=1), kept.append)
     assert kept[0].error.startswith("no connection: ")
     assert asking.Answer("p0", "good", error=kept[0].error) == kept[0]
+
+
+def test_how_certain_an_answer_is_comes_with_it_where_it_is_asked_for(endpoint):
+    answers = ask(endpoint, ["good"], prompts(3), certainty=True)
+    for one in answers.values():
+        count = len(one.text.split())
+        assert one.mean_logprob == pytest.approx(-(count + 1) / 2)
+        assert one.min_logprob == -count and one.margin == 2
+    plain = ask(endpoint, ["good"], prompts(3))["good", "p0"]
+    assert (plain.mean_logprob, plain.min_logprob, plain.margin) == (None, None, None)
+
+
+def test_an_endpoint_that_refuses_logprobs_costs_no_cell_and_is_asked_without(endpoint):
+    answers = ask(endpoint, ["silent"], prompts(10), concurrency=1, certainty=True)
+    assert all(a.text and a.error is None and a.margin is None for a in answers.values())
+    assert sorted(endpoint.asked.values()) == [1] * 9 + [2]

@@ -163,3 +163,14 @@ def test_a_log_without_messages_says_which_setting_logs_them(prepare, tmp_path, 
     with pytest.raises(SystemExit):
         prepare(["good"], "--reference", "good", source=["--from-log", log])
     assert "records.prompts: true" in capsys.readouterr().err
+
+
+def test_the_certainty_of_answers_is_kept_where_it_is_asked_for(prepare):
+    plain = RoutingTable.load(prepare(["good"]))
+    assert not {"mean_logprob", "min_logprob", "margin"} & plain.tensors.keys()
+    # A journal without it reads on, and what it holds is not asked again.
+    table = RoutingTable.load(prepare(["good", "other"], "--certainty"))
+    for stem in ("mean_logprob", "min_logprob", "margin"):
+        assert table.tensors[stem]["good"].isna().all()
+        assert table.tensors[stem]["other"].notna().all()
+    assert (table.tensors["min_logprob"]["other"] == -table.tensors["out_tokens"]["other"]).all()

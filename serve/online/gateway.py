@@ -1,0 +1,293 @@
+"""The path of a request: read its wish, decide, dispatch, bill.
+
+Every endpoint that generates takes it; what is theirs is in apis/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serve.config import Settings
+from serve.errors import Overloaded
+from serve.online.access import Access, Caller
+from serve.online.account import Account, Prices
+from serve.online.apis.base import Api
+from serve.online.batching import BatchedRouter
+from serve.online.candidates import asleep_and_late, named_expert, open_candidates
+from serve.online.climb import Climb
+from serve.online.conversation import Memory
+from serve.online.counters import Total
+from serve.online.disconnect import CLIENT_GONE, ClientGone, unless_gone
+from serve.online.dispatch import Dispatcher, Errand, Opened
+from serve.online.fleet import Fleet
+from serve.online.ledger import Ledger
+from serve.online.reading import Read, Reader, queue_shares
+from serve.online.records import Records, decision_record
+from serve.online.responses import Streamed, header_line
+from serve.online.scaling import Rate
+from serve.online.telemetry import (
+    HEADER_CASCADE,
+    HEADER_DECISION_MS,
+    HEADER_EXPERT,
+    HEADER_FALLBACK,
+    HEADER_ROUTER,
+    Telemetry,
+)
+from serve.online.wish import is_routed
+from serve.protocol import Expert, Query
+from serve.routing.rollout import Ruling, ticket
+
+logger = logging.getLogger("ray.serve")
+
+
+@dataclass
+class Begun:
+    """An answer that has begun, and how it came to that.
+
+    Attributes:
+        opened: the answer.
+        errand: as its expert was asked.
+        read: the request.
+        ruling: the router's; None where the client chose.
+        spent_usd: dollars for tiers of a cascade that were asked before.
+        trim: takes out what the client did not ask for.
+        headers: of the response.
+    """
+
+    opened: Opened
+    errand: Errand
+    read: Read
+    ruling: Ruling | None = None
+    spent_usd: float = 0.0
+    trim: Callable[[dict[str, Any]], None] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Gateway:
+    """The request path of one ingress replica.
+
+    Args:
+        settings: of the application.
+        experts: those that generate, with what they can do.
+        router: decides.
+        fleet: the experts now.
+        door: who may come in.
+        ledger: what they may still take, and what they took.
+        records: what is kept.
+        telemetry: what is counted.
+
+    Attributes:
+        decisions: as they come.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        experts: Sequence[Expert],
+        router: BatchedRouter,
+        fleet: Fleet,
+        door: Access,
+        ledger: Ledger,
+        records: Records,
+        telemetry: Telemetry,
+    ) -> None:
+        self._limits = settings.limits
+        self._experts = {expert.id: expert for expert in experts}
+        self._router = router
+        self._fleet = fleet
+        self._door = door
+        self._ledger = ledger
+        self._records = records
+        self._telemetry = telemetry
+        self._dispatcher = Dispatcher(fleet, settings.limits, telemetry)
+        self._memory = Memory(list(self._experts))
+        self._prices = Prices(experts)
+        self._reader = Reader(
+            settings.router.preferences,
+            settings.router.private_tags,
+            settings.limits.prompt_characters,
+            self._memory,
+            queue_shares(door.priorities),
+        )
+        cascade = settings.router.cascade
+        self._climb = (
+            None if cascade is None else Climb(cascade.as_cascade(), self._dispatcher, self._prices)
+        )
+        self._under_way = 0
+        self.decisions = Rate()
+
+    def caller(self, request: Request) -> Caller:
+        """Who asks.
+
+        Raises:
+            RequestError: nobody who may.
+        """
+        connection = request.client.host if request.client else None
+        return self._door.identify(request.headers, connection)
+
+    async def enter(self, request: Request) -> Caller:
+        """Who asks, and one request counted.
+
+        Raises:
+            RequestError: nobody who may, or a limit is used up.
+        """
+        caller = self.caller(request)
+        await self._ledger.admit(caller)
+        return caller
+
+    def admin(self, request: Request) -> None:
+        """Pass an admin.
+
+        Raises:
+            RequestError: it is none.
+        """
+        self._door.require_admin(self.caller(request))
+
+    async def answer(self, api: Api, body: Any, request: Request) -> Response:
+        """The answer to one request, from its body to the last byte.
+
+        Raises:
+            RequestError: it gets none.
+        """
+        caller = self.caller(request)
+        self._admit()
+        response = None
+        try:
+            limits = await self._ledger.admit(caller)
+            response = await unless_gone(request, self._answer(api, body, request, caller))
+            response.headers.update(limits)
+        except ClientGone:
+            return Response(status_code=CLIENT_GONE)
+        finally:
+            if not isinstance(response, Streamed):
+                self._under_way -= 1
+        return response
+
+    async def decide(self, query: Query, request_id: str) -> tuple[Ruling, float]:
+        """A ruling, and the seconds it took."""
+        started = time.perf_counter()
+        snapshot = self._fleet.snapshot()
+        try:
+            ruling = await self._router.decide(query, ticket(request_id), snapshot)
+        except Exception:
+            # A request is worth more than its routing: the experts' means decide.
+            logger.exception("The router's model did not answer")
+            self._telemetry.blind()
+            ruling = self._router.blind(query, snapshot)
+        seconds = time.perf_counter() - started
+        self._telemetry.decided(seconds)
+        self.decisions.happened()
+        return ruling, seconds
+
+    def read(self, api: Api, body: Any, request: Request) -> Read:
+        """What a request asks.
+
+        Raises:
+            RequestError: it cannot be read, is too large, or nobody who may asks it.
+        """
+        return self._reader.read(api, body, request.headers, self.caller(request))
+
+    async def _answer(self, api: Api, body: Any, request: Request, caller: Caller) -> Response:
+        read = self._reader.read(api, body, request.headers, caller)
+        timeout = read.query.wish.max_latency_s or self._limits.timeout_s
+        errand = Errand(
+            api,
+            body,
+            request,
+            asyncio.get_running_loop().time() + timeout,
+            read.session,
+            read.query.share,
+            caller.priority,
+        )
+        if is_routed(read.model):
+            return await self._routed(read, errand)
+        opened = await self._dispatcher.open(
+            [(named_expert(read, self._experts, self._door), 0.0)], errand
+        )
+        return await self._begun(Begun(opened, errand, read))
+
+    async def _routed(self, read: Read, errand: Errand) -> Response:
+        wait = self._fleet.full(read.query.share)
+        if wait is not None:
+            full = Overloaded("Every expert that is up has a full queue")
+            full.retry_after_s = wait
+            raise full
+        ruling, seconds = await self.decide(read.query, read.request_id)
+        if not ruling.acting.open:
+            self._fleet.wake(asleep_and_late(ruling.acting))
+        candidates = open_candidates(ruling.acting, errand.body, self._limits.cooldown_s)
+        wish, begun = read.query.wish, None
+        if self._climb is not None and wish.tradeoff is None and not wish.fastest:
+            ladder = self._climb.ladder(errand, candidates)
+            if ladder:
+                climbed = await self._climb.open(ladder, errand, candidates)
+                trim = self._climb.for_client(errand.body, errand.api.method == "chat")
+                begun = Begun(climbed.opened, climbed.errand, read, ruling, climbed.spent_usd, trim)
+                begun.headers[HEADER_CASCADE] = climbed.told
+        if begun is None:
+            order = [(candidate.expert, candidate.seconds) for candidate in candidates]
+            begun = Begun(await self._dispatcher.open(order, errand), errand, read, ruling)
+        begun.headers[HEADER_ROUTER] = ruling.acting.router
+        begun.headers[HEADER_DECISION_MS] = f"{seconds * 1000:.2f}"
+        return await self._begun(begun)
+
+    async def _begun(self, begun: Begun) -> Response:
+        """The response to an answer that has begun."""
+        opened, read, errand = begun.opened, begun.read, begun.errand
+        self._memory.answered(read.conversation.key, read.session, opened.expert)
+        self._telemetry.dispatched(opened.expert, by_router=begun.ruling is not None)
+        self._records.dispatched(
+            read.request_id, errand.body, read.query, opened.expert, begun.ruling
+        )
+        begun.headers[HEADER_EXPERT] = opened.expert
+        if opened.tried:
+            begun.headers[HEADER_FALLBACK] = header_line(opened.tried)
+        explained = begun.ruling is not None and read.explain
+        account = Account(
+            errand.api,
+            errand.body,
+            opened.expert,
+            self._prices,
+            self._router.rollout.champion.best_single,
+            spent_before=begun.spent_usd,
+            explained=decision_record(begun.ruling.acting) if explained and begun.ruling else None,
+            trim=begun.trim,
+            on_close=partial(self._charge, read),
+        )
+        if isinstance(opened.items[0], dict):
+            answer = await self._dispatcher.whole(opened, account)
+            return JSONResponse(answer, headers=begun.headers)
+        stream = self._dispatcher.relay(opened, errand, account)
+        return Streamed(stream, partial(self._over, opened, account), begun.headers)
+
+    def _charge(self, read: Read, account: Account) -> None:
+        usage = account.taken(read.query.input_tokens)
+        bill = account.bill or account.billed(usage)
+        self._ledger.charge(
+            read.caller,
+            account.expert,
+            Total(1, *usage, bill.cost_usd, bill.priciest_usd, bill.best_single_usd),
+        )
+
+    async def _over(self, opened: Opened, account: Account) -> None:
+        """A stream has ended, or nobody came to read it: then its expert is still at work."""
+        self._under_way -= 1
+        await self._dispatcher.drop(opened)
+        account.close()
+
+    def _admit(self) -> None:
+        """One more request, where all together are not too many."""
+        if self._under_way >= self._limits.max_requests:
+            error = Overloaded("Too many requests are under way")
+            error.retry_after_s = 1.0
+            raise error
+        self._under_way += 1

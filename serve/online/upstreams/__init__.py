@@ -1,0 +1,1 @@
+"""How an expert is reached: by its deployment's handle, or elsewhere by HTTP. One form: base."""

@@ -1,0 +1,142 @@
+"""An expert of this application: the handle of its Ray Serve LLM deployment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import ray.exceptions
+from grpc import RpcError
+from ray.serve.exceptions import DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.llm.openai_api_models import CompletionRequest
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from serve.errors import RequestError
+from serve.online.serve_llm import ErrorInfo, ErrorResponse, RawRequestInfo
+from serve.online.surface import error_from_engine
+from serve.online.upstreams.base import Call, ExpertFailed, Item
+
+PROBE_S = 5.0
+_GONE = (
+    ray.exceptions.RayActorError,
+    RpcError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+)
+_FATAL = (*_GONE, EngineDeadError)
+"""A process is gone: the next request would find it gone as well."""
+_KEYS = ("authorization", "x-api-key")
+_ERROR = 'data: {"error"'
+
+
+class LocalExpert:
+    """Asks through the handle; the request router of the deployment chooses the replica.
+
+    Args:
+        handle: of the deployment.
+        sleeps: it may have no replica, until a request wakes one: Serve itself keeps requests until
+            there is one, and tells its autoscaler of them.
+    """
+
+    def __init__(self, handle: DeploymentHandle, *, sleeps: bool = False) -> None:
+        self.sleeps = self.asleep = sleeps
+        self._handle = handle.options(stream=True)
+        self._plain = handle
+        self._methods: dict[str, DeploymentHandle] = {}
+
+    async def ask(self, call: Call) -> AsyncGenerator[Item, None]:
+        """See base.Upstream."""
+        method = self._method(call.api.method)
+        if call.session:
+            method = method.options(session_id=call.session)
+        response = method.remote(call.body, _info(call))
+        try:
+            async for item in response:
+                self.asleep = False
+                yield _item(item, call)
+        except (RequestError, ExpertFailed):
+            raise
+        except Exception as error:  # Serve's gRPC hands on whatever the replica raised
+            raise ExpertFailed(_last_line(error), fatal=isinstance(error, _FATAL)) from error
+        finally:
+            response.cancel()
+
+    async def alive(self) -> bool:
+        """Whether a replica is there whose engine has not died, or none needs to be.
+
+        Serve itself keeps requests waiting until there is one, for as long as a start takes.
+        """
+        try:
+            async with asyncio.timeout(PROBE_S):
+                health = self._plain.broadcast("check_health")
+                said = await health.results_async(return_exceptions=True)
+        except TimeoutError:
+            return True
+        except DeploymentUnavailableError:
+            self.asleep = self.sleeps
+            return self.sleeps
+        if self.sleeps and all(isinstance(one, _GONE) for one in said):
+            return True  # its last replica is being taken away
+        alive = not all(isinstance(one, Exception) for one in said)
+        self.asleep = self.asleep and not alive
+        return alive
+
+    async def sleeping(self) -> bool:
+        """Whether it has no replica and is to have none now; does not wake it."""
+        return self.sleeps and await self.alive() and self.asleep
+
+    async def healthy(self) -> bool:
+        """Whether a replica is there and its engine lives."""
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._plain.check_health.remote()
+        except Exception:  # the probe's own limit, or anything that the replica raised
+            return False
+        return True
+
+    async def warm_up(self, first: CompletionRequest) -> bool:
+        """Whether it gave the answer to a first, small request."""
+        try:
+            async for _ in self._method("completions").remote(first):
+                pass
+        except Exception:  # whatever the replica raised: it is asked again
+            return False
+        return True
+
+    def _method(self, name: str) -> DeploymentHandle:
+        """A handle for each method, kept: Ray makes a new one at every attribute."""
+        if name not in self._methods:
+            self._methods[name] = getattr(self._handle, name)
+        return self._methods[name]
+
+
+def _info(call: Call) -> RawRequestInfo:
+    """The client's headers but its key, which is nothing for an engine to know."""
+    headers = call.request.headers.items()
+    return RawRequestInfo({name: value for name, value in headers if name not in _KEYS})
+
+
+def _item(item: Any, call: Call) -> Item:
+    if isinstance(item, list):
+        return "".join(str(_item(part, call)) for part in item)
+    if isinstance(item, ErrorResponse):
+        _raise(item.error, call)
+    if isinstance(item, str):
+        if item.startswith(_ERROR):
+            event = item.removeprefix("data: ").split("\n", 1)[0]
+            _raise(ErrorResponse.model_validate_json(event).error, call)
+        return item
+    answer: dict[str, Any] = item.model_dump()
+    return answer
+
+
+def _raise(error: ErrorInfo, call: Call) -> None:
+    if error.code >= 500:
+        raise ExpertFailed(error.message or error.type, spoke=True)
+    raise error_from_engine(error, call.body)
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [f"raised {type(error).__name__}"])[-1]
