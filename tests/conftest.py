@@ -16,6 +16,26 @@ settings.register_profile("pointsman", deadline=None)
 settings.load_profile("pointsman")
 
 
+class ToldAtOnce:
+    """Each failure's name and end where it happens: a run that is cut off prints no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.terminal.ensure_newline()
+            took = f"{report.duration:.0f} s"
+            self.terminal.write_line(f"{report.nodeid}, {report.when} after {took}", red=True)
+            self.terminal.write_line(report.longreprtext[-1500:])
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    plugins = session.config.pluginmanager
+    if terminal := plugins.get_plugin("terminalreporter"):
+        plugins.register(ToldAtOnce(terminal))
+
+
 class FakeEncoder:
     """Deterministic unit vectors from a hash of the text; counts its passes."""
 

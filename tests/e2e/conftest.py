@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 SERVE = Path(sys.executable).with_name("serve")
 START_TIMEOUT_S = 500
 STOP_TIMEOUT_S = 90
+ANSWER_TIMEOUT_S = 120
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Application:
         for name, value in {"content-type": "application/json", **headers}.items():
             request.add_header(name.replace("_", "-"), value)
         try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
                 return answer.status, json.load(answer), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error), dict(error.headers)
@@ -63,7 +64,7 @@ class Application:
         request = urllib.request.Request(self.url + path, data=text.encode(), method="POST")
         request.add_header("content-type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -118,7 +119,9 @@ def _ready(running: Application) -> bool:
 
 @pytest.fixture(scope="session")
 def client(application):
-    return openai.OpenAI(base_url=f"{application.url}/v1", api_key="none", max_retries=0)
+    return openai.OpenAI(
+        base_url=f"{application.url}/v1", api_key="none", max_retries=0, timeout=ANSWER_TIMEOUT_S
+    )
 
 
 EXPERTS = ["smollm2-135m", "gemma-3-270m"]

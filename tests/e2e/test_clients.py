@@ -8,7 +8,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
 
-from tests.e2e.conftest import EXPERTS
+from tests.e2e.conftest import ANSWER_TIMEOUT_S, EXPERTS
 
 HELLO = [{"role": "user", "content": "Tell me a long story about the sea."}]
 LONG = "word " * 5000
@@ -30,7 +30,11 @@ def chain(application):
     def make(**fields):
         given = {"model": "auto", "max_tokens": 16, "temperature": 0} | fields
         return ChatOpenAI(
-            base_url=f"{application.url}/v1", api_key="none", max_retries=0, timeout=300, **given
+            base_url=f"{application.url}/v1",
+            api_key="none",
+            max_retries=0,
+            timeout=ANSWER_TIMEOUT_S,
+            **given,
         )
 
     return make
@@ -47,9 +51,9 @@ class TestOpenai:
         asked = {"model": model, "messages": HELLO, "max_tokens": 8}
         raw = client.chat.completions.with_raw_response.create(**asked)
         assert raw.headers["x-pointsman-expert"] == raw.parse().model
-        with client.with_options(timeout=300).chat.completions.with_streaming_response.create(
-            **asked, stream=True
-        ) as raw:
+        with client.with_options(
+            timeout=ANSWER_TIMEOUT_S
+        ).chat.completions.with_streaming_response.create(**asked, stream=True) as raw:
             assert raw.headers["x-pointsman-expert"] in EXPERTS
             assert "".join(c.choices[0].delta.content or "" for c in raw.parse() if c.choices)
 
