@@ -84,6 +84,8 @@ def run(file: Path) -> int:
     for remark in keys.remarks(settings, host):
         print(remark, flush=True)
     _convert([expert.model for expert in settings.experts if expert.model is not None])
+    if (gone := _dead_cluster()) is not None:
+        print(f"The Ray cluster at {gone} does not answer: starting one here", flush=True)
     log = _log_file()
     print(f"Starting {len(settings.experts)} experts and the router. Log: {log}", flush=True)
     with nothing_left_behind(), output_to(log) as terminal, ended_by_signals(terminal):
@@ -97,6 +99,12 @@ def run(file: Path) -> int:
             traceback.print_exc()
             watch.fail(str(error).strip().splitlines()[0])
         return 1 if watch.failed else 0
+
+
+def _dead_cluster() -> str | None:
+    from serve.online.cluster import leave_dead_cluster
+
+    return leave_dead_cluster()
 
 
 def _ray_command() -> None:

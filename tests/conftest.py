@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from serve.protocol import Expert, Floats
 
 settings.register_profile("pointsman", deadline=None)
 settings.load_profile("pointsman")
+
+# Of whatever else runs on this machine, or was killed there, no test joins the Ray cluster.
+os.environ["RAY_ADDRESS"] = "local"
 
 
 class ToldAtOnce:

@@ -44,6 +44,29 @@ def cluster_at(address: str | None) -> Cluster:
         raise SettingsError(f"{named}: no Ray cluster answers there ({error})") from None
 
 
+def leave_dead_cluster() -> str | None:
+    """Have Ray start a cluster of its own where the one that it would join is gone.
+
+    `ray start` writes its address down for whatever comes next on the machine, and a cluster that
+    was killed leaves it there: Ray would wait for it and give up.
+
+    Returns:
+        The address that nothing answers at; None: there is none, or RAY_ADDRESS names a cluster.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return None
+    try:
+        address = ray_node.running_cluster()
+    except ConnectionError:
+        return None
+    try:
+        _reach(address)
+    except OSError:
+        os.environ["RAY_ADDRESS"] = LOCAL
+        return address
+    return None
+
+
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():

@@ -18,6 +18,7 @@ from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
 from serve import weights
 from serve.config import ExpertSettings
+from serve.online.cluster import leave_dead_cluster
 from serve.online.experts import engine_kwargs
 
 BATCH = 32
@@ -65,6 +66,7 @@ def answers(
     """
     if not chats:
         return
+    leave_dead_cluster()
     config = processor_config(expert)
     processor = build_processor(
         config,

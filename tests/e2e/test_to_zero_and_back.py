@@ -38,7 +38,8 @@ def alone(args):
     scaling = {"min_replicas": 0, "max_replicas": 2, "target_ongoing_requests": 8}
     args["experts"][0]["autoscaling"] = scaling | {
         "downscale_delay_s": 10,
-        "downscale_to_zero_delay_s": 15,
+        # One replica stands for what is between the two: longer than two exports, to be seen.
+        "downscale_to_zero_delay_s": 35,
         "wake_s": WAKE_S,
     }
     args["experts"][0]["engine"]["kv_cache_memory_bytes"] = 2**28

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import psutil
@@ -10,7 +11,7 @@ import ray
 
 from serve.errors import SettingsError
 from serve.online import ray_node
-from serve.online.cluster import cluster_at
+from serve.online.cluster import cluster_at, leave_dead_cluster
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,11 @@ def small_ray():
     )
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_address(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS")
 
 
 def test_a_ray_cluster_says_what_it_has_and_what_is_free(small_ray):
@@ -87,9 +93,27 @@ def test_nor_is_what_is_no_address(no_ray, address):
 
 
 def test_a_cluster_that_was_killed_leaves_this_machine(no_ray, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         stale = f"127.0.0.1:{free.getsockname()[1]}"
         monkeypatch.setattr(ray_node, "running_cluster", lambda: stale)
         assert cluster_at(None).name == "this machine"
+        assert leave_dead_cluster() == stale
+    assert os.environ["RAY_ADDRESS"] == "local" and leave_dead_cluster() is None
+
+
+def test_one_that_runs_is_joined(no_ray, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(ray_node, "running_cluster", lambda: address)
+        assert leave_dead_cluster() is None
+    assert "RAY_ADDRESS" not in os.environ
+
+
+def test_where_none_was_started_ray_decides(no_ray, monkeypatch):
+    def none():
+        raise ConnectionError
+
+    monkeypatch.setattr(ray_node, "running_cluster", none)
+    assert leave_dead_cluster() is None
+    assert "RAY_ADDRESS" not in os.environ
