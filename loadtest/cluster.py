@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psutil
+from ray._common.utils import reset_ray_address
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
@@ -44,6 +45,8 @@ class Nodes:
         self._variables = {**variables, **({"RAY_REDIS_ADDRESS": redis} if redis else {})}
         with environment(**self._variables):
             self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        # It was written down for every Ray on this machine, and would outlive a run that is killed.
+        reset_ray_address()
 
     @property
     def address(self) -> str:

@@ -30,6 +30,8 @@ SETTINGS = Path("deployments/local.yaml")
 SHARE = 0.6
 DEADLINE_S = 30.0
 BACK_S = 30.0
+UP_S = 300.0
+"""A killed engine may take so long to be back: it loads beside others that are busy."""
 CLOUD, SMALL, LARGE = "fake-cloud", "smollm2-135m", "gemma-3-270m"
 MIX: list[dict[str, Any]] = [
     {"model": "auto"},
@@ -136,6 +138,7 @@ async def _soak(url: str, pid: int, cloud: FakeCloud) -> int:
         wrong = 0
         for name, seconds, fault in _plan(pid, cloud):
             wrong += await _phase(name, seconds, fault, Traffic(url, MIX, DEADLINE_S), rate, http)
+            await _all_up(url, http)
         slow.cancel()
         print(f"\n{wrong} requests went wrong")
     return 1 if wrong else 0
@@ -210,6 +213,16 @@ async def _phase(
             )
     sys.stdout.flush()
     return verdicts.total() + (back > BACK_S)
+
+
+async def _all_up(url: str, http: aiohttp.ClientSession) -> None:
+    """Wait for what the fault took: the next one is to find every expert."""
+    async with asyncio.timeout(UP_S):
+        while True:
+            async with http.get(f"{url}/ready") as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(1)
 
 
 def _back(outcomes: list[Outcome], struck: float) -> float:

@@ -1,7 +1,8 @@
 """From an order of experts to the first token of one of them; then the tokens, to the client.
 
-Before the first token another expert takes over from one that fails; after it none can, and the
-stream ends with an error event of its endpoint. Nobody waits beyond the request's deadline.
+Before the first token another replica takes over from one that dies, and another expert from one
+that fails; after it none can, and the stream ends with an error event of its endpoint. Nobody waits
+beyond the request's deadline.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _MUCH_LATER = 10.0
 """A whole answer that takes this many times what it should has failed."""
 
 _TOO_LONG = "context length"
+
+
+class _ReplicaLost(ExpertFailed):
+    """One of an expert's replicas died, and another is there."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +154,9 @@ class Dispatcher:
             if ended:
                 self._fleet.answered(opened.lease, account.usage)
             else:
-                yield self._broken(opened, errand, ExpertFailed("ended its stream early"))
+                yield await self._broken(opened, errand, ExpertFailed("ended its stream early"))
         except ExpertFailed as error:
-            yield self._broken(opened, errand, error)
+            yield await self._broken(opened, errand, error)
         except RequestError as error:
             yield api.failure(error)
         finally:
@@ -170,7 +175,7 @@ class Dispatcher:
         try:
             opened.items.append(await self._next(opened, errand))
         except ExpertFailed as error:
-            self._fleet.failed(opened.lease, error)
+            await self._noted(opened.lease, error)
             await opened.rest.aclose()
             raise
         except BaseException as error:
@@ -198,6 +203,13 @@ class Dispatcher:
         return answer
 
     async def _begin(self, name: str, errand: Errand, wait: float) -> Opened:
+        until = _now() + wait
+        try:
+            return await self._ask(name, errand, wait)
+        except _ReplicaLost:
+            return await self._ask(name, errand, max(0.0, until - _now()))
+
+    async def _ask(self, name: str, errand: Errand, wait: float) -> Opened:
         member = self._fleet[name]
         addressed = errand.api.address(errand.body, member.settings)
         if member.settings.engine.get("scheduling_policy") == "priority":
@@ -216,8 +228,7 @@ class Dispatcher:
                 self._fleet.left(lease)
                 raise _late() from None
             failed = ExpertFailed(GONE, fatal=True) if lease.lost else _failure(error, wait)
-            self._fleet.failed(lease, failed)
-            raise failed from error
+            raise await self._noted(lease, failed) from error
         except BaseException:
             self._fleet.left(lease)
             await stream.aclose()
@@ -237,8 +248,16 @@ class Dispatcher:
                 raise _late() from None
             raise ExpertFailed(f"sent nothing for {self._limits.stall_s:g} s") from None
 
-    def _broken(self, opened: Opened, errand: Errand, error: ExpertFailed) -> str:
-        self._fleet.failed(opened.lease, error)
+    async def _noted(self, lease: Lease, error: ExpertFailed) -> ExpertFailed:
+        """The same failure, known to be of one replica alone where others live."""
+        if error.fatal and not lease.lost and await lease.member.upstream.survives():
+            self._fleet.lost_replica(lease)
+            return _ReplicaLost(str(error))
+        self._fleet.failed(lease, error)
+        return error
+
+    async def _broken(self, opened: Opened, errand: Errand, error: ExpertFailed) -> str:
+        await self._noted(opened.lease, error)
         told = f"Expert {opened.expert} failed: {error}"
         return errand.api.failure(ExpertUnavailable(told, code="expert_failed"))
 

@@ -185,6 +185,12 @@ class Fleet:
         if self._end(lease):
             lease.member.breaker.left()
 
+    def lost_replica(self, lease: Lease) -> None:
+        """A replica died under it, and the expert has others."""
+        if self._end(lease):
+            lease.member.breaker.left()
+            self._telemetry.failed(lease.member.settings.id)
+
     def failed(self, lease: Lease, error: ExpertFailed) -> None:
         """The expert did not do its part."""
         if not self._end(lease):

@@ -26,18 +26,12 @@ from serve.online.fleet import Fleet
 from serve.online.telemetry import Telemetry
 from serve.online.upstreams.base import ExpertFailed
 from serve.protocol import Expert
+from tests.online.fake_engine import DONE, USAGE, event
 
 CHAT = Chat()
 HANG, PAUSE = object(), object()
 
 
-def event(text):
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return f"data: {json.dumps({'choices': [choice]}, separators=(',', ':'))}\n\n"
-
-
-USAGE = 'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3}}\n\n'
-DONE = "data: [DONE]\n\n"
 WHOLE = {
     "choices": [{"message": {"content": "x"}}],
     "usage": {"prompt_tokens": 2, "completion_tokens": 3},
@@ -46,11 +40,15 @@ GOOD = [event("a"), event("b"), USAGE, DONE]
 
 
 class FakeExpert:
-    """Yields a script: items, errors to raise, or HANG. Asleep, it takes `wakes_s` before."""
+    """Yields a script: items, errors to raise, or HANG. Asleep, it takes `wakes_s` before.
+
+    `others` are the scripts of its other replicas, which the second request and later ones get.
+    """
 
     def __init__(self, script):
         self.script, self.asked, self.closed, self.probes = script, 0, 0, 0
         self.here, self.asleep, self.wakes_s = True, False, 0.0
+        self.others = []
 
     async def ask(self, call):
         self.asked += 1
@@ -58,7 +56,8 @@ class FakeExpert:
             if self.asleep:
                 await asyncio.sleep(self.wakes_s)
                 self.asleep = False
-            for item in self.script:
+            script = self.others[self.asked - 2] if self.others and self.asked > 1 else self.script
+            for item in script:
                 if item is HANG or item is PAUSE:
                     await asyncio.sleep(3600 if item is HANG else 0.01)
                     continue
@@ -70,6 +69,9 @@ class FakeExpert:
 
     async def alive(self):
         return self.here
+
+    async def survives(self):
+        return bool(self.others)
 
     async def healthy(self):
         self.probes += 1
@@ -115,10 +117,49 @@ def run(work):
     return asyncio.run(work)
 
 
+DIES = [ExpertFailed("died", fatal=True)]
+
+
+def test_another_replica_takes_over_before_another_expert_does():
+    async def work():
+        setting = Setting({"bad": DIES, "good": GOOD})
+        setting.experts["bad"].others = [GOOD]
+        opened = await setting.open()
+        assert opened.expert == "bad" and opened.tried == []
+        assert (await setting.text(opened))[0] == event("a") + event("b") + DONE
+        assert setting.fleet["bad"].breaker.refuses is None
+        assert setting.fleet["bad"].under_way == 0
+
+    run(work())
+
+
+def test_where_two_replicas_die_another_expert_takes_over():
+    async def work():
+        setting = Setting({"bad": DIES, "good": GOOD})
+        setting.experts["bad"].others = [DIES, GOOD]
+        opened = await setting.open()
+        assert opened.expert == "good" and [name for name, _ in opened.tried] == ["bad"]
+        assert setting.fleet["bad"].breaker.refuses is None, "its third one lives"
+
+    run(work())
+
+
+def test_a_replica_that_dies_after_the_first_token_closes_no_circuit_to_the_others():
+    async def work():
+        setting = Setting({"bad": [event("a"), *DIES], "good": GOOD})
+        setting.experts["bad"].others = [GOOD]
+        opened = await setting.open()
+        text, _ = await setting.text(opened)
+        assert opened.expert == "bad" and told(text)["code"] == "expert_failed"
+        assert setting.fleet["bad"].breaker.refuses is None
+
+    run(work())
+
+
 @pytest.mark.parametrize(
     "script",
     [
-        [ExpertFailed("died", fatal=True)],
+        DIES,
         [HANG],
         [],
         [event(""), ExpertFailed("died after its role")],

@@ -68,6 +68,10 @@ class Upstream(Protocol):
         """False where it is known that nobody is there to ask; one that is busy is there."""
         ...
 
+    async def survives(self) -> bool:
+        """Whether, one of its processes having died, another is there that can answer."""
+        ...
+
     async def healthy(self) -> bool:
         """Whether it says that it can answer; waits no longer than a probe may."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -19,6 +20,10 @@ from serve.online.surface import error_from_engine
 from serve.online.upstreams.base import Call, ExpertFailed, Item
 
 PROBE_S = 5.0
+SURVIVES_S = 2.0
+"""The client of a replica that died waits for this."""
+TOLD_S = 3.0
+"""A handle learns which replicas there are only once it is used, and takes a moment."""
 _GONE = (
     ray.exceptions.RayActorError,
     RpcError,
@@ -45,6 +50,7 @@ class LocalExpert:
         self._handle = handle.options(stream=True)
         self._plain = handle
         self._methods: dict[str, DeploymentHandle] = {}
+        self._told = sleeps
 
     async def ask(self, call: Call) -> AsyncGenerator[Item, None]:
         """See base.Upstream."""
@@ -70,8 +76,7 @@ class LocalExpert:
         """
         try:
             async with asyncio.timeout(PROBE_S):
-                health = self._plain.broadcast("check_health")
-                said = await health.results_async(return_exceptions=True)
+                said = await self._all_say()
         except TimeoutError:
             return True
         except DeploymentUnavailableError:
@@ -83,9 +88,33 @@ class LocalExpert:
         self.asleep = self.asleep and not alive
         return alive
 
+    async def _all_say(self) -> list[Any]:
+        """What each replica says of its health, or its exception."""
+        began = time.monotonic()
+        while True:
+            try:
+                said = await self._plain.broadcast("check_health").results_async(
+                    return_exceptions=True
+                )
+            except DeploymentUnavailableError:
+                if self._told or time.monotonic() - began > TOLD_S:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                self._told = True
+                return list(said)
+
     async def sleeping(self) -> bool:
         """Whether it has no replica and is to have none now; does not wake it."""
         return self.sleeps and await self.alive() and self.asleep
+
+    async def survives(self) -> bool:
+        """Whether one of its replicas says that it is well."""
+        try:
+            async with asyncio.timeout(SURVIVES_S):
+                return None in await self._all_say()
+        except (TimeoutError, DeploymentUnavailableError):
+            return False
 
     async def healthy(self) -> bool:
         """Whether a replica is there and its engine lives."""

@@ -69,6 +69,10 @@ class RemoteExpert:
         """Not known before it is asked."""
         return True
 
+    async def survives(self) -> bool:
+        """It has one address, and nothing answers there."""
+        return False
+
     async def healthy(self) -> bool:
         """Whether something answers there at all: its models, or that we may not see them."""
         url = self._there.url.rstrip("/") + "/models"

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from serve.errors import RequestError
 from serve.online.apis.chat import Chat
 from serve.online.serve_llm import ErrorInfo, ErrorResponse
+from serve.online.upstreams import local
 from serve.online.upstreams.base import Call, ExpertFailed
 from serve.online.upstreams.local import LocalExpert
 
@@ -112,17 +113,21 @@ def test_an_engine_never_gets_the_clients_key():
 
 
 @pytest.mark.parametrize(
-    ("said", "alive", "sleeper", "asleep"),
+    ("said", "alive", "sleeper", "asleep", "survives"),
     [
-        ([None], True, True, False),
-        ([None, RuntimeError("engine died")], True, True, False),
-        ([RuntimeError("engine died")], False, False, True),
-        ([ray.exceptions.ActorDiedError()], False, True, True),
-        (DeploymentUnavailableError(None), False, True, True),
-        (TimeoutError(), True, True, True),
+        ([None], True, True, False, True),
+        ([None, RuntimeError("engine died")], True, True, False, True),
+        ([RuntimeError("engine died")], False, False, True, False),
+        ([ray.exceptions.ActorDiedError()], False, True, True, False),
+        (DeploymentUnavailableError(None), False, True, True, False),
+        (TimeoutError(), True, True, True, False),
     ],
 )
-def test_whether_anybody_is_there_or_needs_to_be(said, alive, sleeper, asleep):
+def test_whether_anybody_is_there_or_needs_to_be(
+    monkeypatch, said, alive, sleeper, asleep, survives
+):
+    monkeypatch.setattr(local, "TOLD_S", 0.0)
+
     class Broadcast(FakeHandle):
         def broadcast(self, method):
             assert method == "check_health"
@@ -134,12 +139,32 @@ def test_whether_anybody_is_there_or_needs_to_be(said, alive, sleeper, asleep):
             return said
 
     assert asyncio.run(LocalExpert(Broadcast()).alive()) is alive
+    assert asyncio.run(LocalExpert(Broadcast()).survives()) is survives
     expert = LocalExpert(Broadcast(), sleeps=True)
     assert expert.asleep  # until it is seen awake
     assert asyncio.run(expert.alive()) is sleeper
     assert expert.asleep is asleep
     assert asyncio.run(expert.sleeping()) is (sleeper and asleep)
     assert not asyncio.run(LocalExpert(Broadcast()).sleeping())
+
+
+def test_a_handle_is_given_time_to_learn_which_replicas_there_are():
+    class Slow(FakeHandle):
+        asked = 0
+
+        def broadcast(self, method):
+            self.asked += 1
+            return self
+
+        async def results_async(self, *, return_exceptions):
+            if self.asked in (1, 2, 4):
+                raise DeploymentUnavailableError(None)
+            return [None]
+
+    handle = Slow()
+    expert = LocalExpert(handle)
+    assert asyncio.run(expert.alive()) and handle.asked == 3
+    assert not asyncio.run(expert.alive()), "it knew them, and they are gone"
 
 
 def test_one_that_answers_is_awake():
