@@ -30,7 +30,7 @@ SETTINGS = Path("deployments/local.yaml")
 SHARE = 0.6
 DEADLINE_S = 30.0
 BACK_S = 30.0
-UP_S = 300.0
+UP_S, IN_A_ROW = 300.0, 6
 """A killed engine may take so long to be back: it loads beside others that are busy."""
 CLOUD, SMALL, LARGE = "fake-cloud", "smollm2-135m", "gemma-3-270m"
 MIX: list[dict[str, Any]] = [
@@ -216,13 +216,16 @@ async def _phase(
 
 
 async def _all_up(url: str, http: aiohttp.ClientSession) -> None:
-    """Wait for what the fault took: the next one is to find every expert."""
+    """Wait for what the fault took: the next one is to find every expert, at each replica."""
     async with asyncio.timeout(UP_S):
-        while True:
-            async with http.get(f"{url}/ready") as answer:
-                if answer.status == 200:
-                    return
-            await asyncio.sleep(1)
+        for expert in (SMALL, LARGE):
+            answered = 0
+            while answered < IN_A_ROW:
+                body = {"model": expert, "max_tokens": 1}
+                body["messages"] = [{"role": "user", "content": "Hello"}]
+                async with http.post(f"{url}/v1/chat/completions", json=body) as answer:
+                    answered = answered + 1 if answer.status == 200 else 0
+                await asyncio.sleep(0.5)
 
 
 def _back(outcomes: list[Outcome], struck: float) -> float:
