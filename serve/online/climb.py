@@ -12,7 +12,8 @@ from typing import Any
 from serve.errors import ExpertUnavailable, Overloaded
 from serve.online.account import Prices
 from serve.online.apis.base import Usage
-from serve.online.dispatch import Dispatcher, Errand, Opened
+from serve.online.dispatch import Dispatcher
+from serve.online.errand import Errand, Opened
 from serve.online.upstreams.base import ExpertFailed, Item
 from serve.protocol import Candidate
 from serve.routing.cascade import Cascade, Watch

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-from starlette.requests import Request
 
 from serve.config import LimitSettings
 from serve.errors import DeadlineExceeded, ExpertUnavailable, Overloaded, RequestError
 from serve.online.account import Account
-from serve.online.apis.base import Api, change_events
+from serve.online.apis.base import change_events
+from serve.online.errand import Errand, Opened
 from serve.online.fleet import GONE, Fleet, Lease
 from serve.online.telemetry import Telemetry
 from serve.online.upstreams.base import Call, ExpertFailed, Item
@@ -31,48 +29,6 @@ _TOO_LONG = "context length"
 
 class _ReplicaLost(ExpertFailed):
     """One of an expert's replicas died, and another is there."""
-
-
-@dataclass(frozen=True)
-class Errand:
-    """One request, before any expert has it.
-
-    Attributes:
-        api: its endpoint.
-        body: the client's.
-        request: the client's, for its headers.
-        deadline: of the event loop's clock.
-        session: x-session-id, or None.
-        share: of every queue that it may fill, 0..1.
-        priority: for an engine that schedules by it; lower is sooner.
-    """
-
-    api: Api
-    body: Any
-    request: Request
-    deadline: float
-    session: str | None = None
-    share: float = 1.0
-    priority: int = 0
-
-
-@dataclass
-class Opened:
-    """An answer that has begun.
-
-    Attributes:
-        expert: who gives it.
-        items: what is here of it.
-        rest: what is not.
-        lease: of that expert.
-        tried: those that failed before, and why.
-    """
-
-    expert: str
-    items: list[Item]
-    rest: AsyncGenerator[Item, None]
-    lease: Lease
-    tried: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Dispatcher:

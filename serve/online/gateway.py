@@ -27,7 +27,8 @@ from serve.online.climb import Climb
 from serve.online.conversation import Memory
 from serve.online.counters import Total
 from serve.online.disconnect import CLIENT_GONE, ClientGone, unless_gone
-from serve.online.dispatch import Dispatcher, Errand, Opened
+from serve.online.dispatch import Dispatcher
+from serve.online.errand import Errand, Opened
 from serve.online.fleet import Fleet
 from serve.online.ledger import Ledger
 from serve.online.reading import Read, Reader, queue_shares

@@ -20,7 +20,8 @@ from serve.config import ExpertSettings, LimitSettings
 from serve.errors import RequestError
 from serve.online.account import Account, Prices
 from serve.online.apis.chat import Chat
-from serve.online.dispatch import Dispatcher, Errand
+from serve.online.dispatch import Dispatcher
+from serve.online.errand import Errand
 from serve.online.fleet import Fleet
 from serve.online.telemetry import Telemetry
 from serve.online.upstreams.local import LocalExpert
