@@ -206,7 +206,12 @@ class Dispatcher:
 
     async def _noted(self, lease: Lease, error: ExpertFailed) -> ExpertFailed:
         """The same failure, known to be of one replica alone where others live."""
-        if error.fatal and not lease.lost and await lease.member.upstream.survives():
+        try:
+            one_of_many = error.fatal and not lease.lost and await lease.member.upstream.survives()
+        except asyncio.CancelledError:
+            self._fleet.failed(lease, error)
+            raise
+        if one_of_many:
             self._fleet.lost_replica(lease)
             return _ReplicaLost(str(error))
         self._fleet.failed(lease, error)

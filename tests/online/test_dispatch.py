@@ -134,6 +134,20 @@ def test_another_replica_takes_over_before_another_expert_does():
     run(work())
 
 
+def test_a_client_that_leaves_meanwhile_leaves_nothing_under_way():
+    async def work():
+        setting = Setting({"bad": DIES})
+        setting.experts["bad"].survives = lambda: asyncio.sleep(3600)
+        asked = asyncio.create_task(setting.open())
+        await asyncio.sleep(0.01)
+        assert setting.fleet["bad"].under_way == 1
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled() and setting.fleet["bad"].under_way == 0
+
+    run(work())
+
+
 def test_where_two_replicas_die_another_expert_takes_over():
     async def work():
         setting = Setting({"bad": DIES, "good": GOOD})
