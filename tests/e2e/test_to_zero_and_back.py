@@ -135,9 +135,11 @@ def test_a_burst_brings_a_second_replica_and_its_end_takes_it_away(application):
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2 * WAKE_S)) as http:
             return await asyncio.gather(*(ask(http) for _ in range(BURST)))
 
-    assert asyncio.run(burst()) == [200] * BURST
+    until = time.monotonic() + WAKE_S
+    while 2 not in watch.healthy:  # a fast machine is done before the second one is up
+        assert time.monotonic() < until, (watch.targets, watch.healthy)
+        assert asyncio.run(burst()) == [200] * BURST
     watch.asked(1, 2, 1)
-    assert 2 in watch.healthy
 
 
 def test_asleep_again_it_tells_a_request_that_cannot_wait_when_to_come_back(application):
