@@ -8,6 +8,7 @@ beyond the request's deadline.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ _MUCH_LATER = 10.0
 """A whole answer that takes this many times what it should has failed."""
 
 _TOO_LONG = "context length"
+
+_LOST, _LOST_S = 4, 0.1
+"""How often one request may lose its replica and be asked again of the expert, and after how long."""
 
 
 class _ReplicaLost(ExpertFailed):
@@ -160,10 +164,12 @@ class Dispatcher:
 
     async def _begin(self, name: str, errand: Errand, wait: float) -> Opened:
         until = _now() + wait
-        try:
-            return await self._ask(name, errand, wait)
-        except _ReplicaLost:
-            return await self._ask(name, errand, max(0.0, until - _now()))
+        for _ in range(_LOST):
+            with contextlib.suppress(_ReplicaLost):
+                return await self._ask(name, errand, max(0.0, until - _now()))
+            # Serve may choose the dead one again until it has heard of its death.
+            await asyncio.sleep(_LOST_S)
+        return await self._ask(name, errand, max(0.0, until - _now()))
 
     async def _ask(self, name: str, errand: Errand, wait: float) -> Opened:
         member = self._fleet[name]
