@@ -122,5 +122,5 @@ unseen: setup
 lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate \
 	  --index-strategy unsafe-best-match --extra-index-url $(TORCH_CPU) --no-emit-index-url \
-	  --override constraints/overrides.txt pyproject.toml --extra cpu --extra offline --extra dev -o constraints/cpu.txt
+	  --override constraints/overrides.txt pyproject.toml --extra cpu --extra offline --extra dashboards --extra load --extra tracing --extra dev -o constraints/cpu.txt
 	$(BIN)/uv pip compile --no-deps --generate-hashes --no-header --no-annotate constraints/pinned.in -o constraints/pinned.txt

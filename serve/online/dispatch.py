@@ -28,7 +28,7 @@ _MUCH_LATER = 10.0
 _TOO_LONG = "context length"
 
 _LOST, _LOST_S = 4, 0.1
-"""How often one request may lose its replica and be asked again of the expert, and after how long."""
+"""How often a request may lose its replica and be asked again of the expert; seconds between."""
 
 
 class _ReplicaLost(ExpertFailed):
