@@ -10,8 +10,9 @@ from ray.serve.deployment import Application
 from ray.serve.llm.ingress import make_fastapi_ingress
 
 from serve.config import RolloutSettings, parse_settings
+from serve.online.endpoints import ENDPOINTS
 from serve.online.experts import deployment, llm_config
-from serve.online.ingress import ENDPOINTS, RouterIngress
+from serve.online.ingress import RouterIngress
 from serve.online.router import check_router
 from serve.online.scaling import scaled
 from serve.online.surface import surface

@@ -131,17 +131,18 @@ class FeedbackStore:
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
 
-    def score(self, request_id: str, score: float, at: float) -> None:
-        """Keep one score; durable when this returns.
+    def score(self, request_id: str, score: float, at: float) -> str:
+        """Keep one score; durable when this returns who answered.
 
         Raises:
             UnknownRequest: no such request was dispatched, or it is older than keep_days.
             RepeatedFeedback: it has a score already; that one stays.
         """
-        known = select(REQUESTS.c.request_id).where(REQUESTS.c.request_id == request_id)
+        known = select(REQUESTS.c.expert).where(REQUESTS.c.request_id == request_id)
         given = {"request_id": request_id, "score": score, "at": at}
         with self._engine.begin() as connection:
-            if connection.execute(known).first() is None:
+            expert = connection.execute(known).scalar()
+            if expert is None:
                 raise UnknownRequest(
                     f"No request {request_id!r} was answered here", param="request_id"
                 )
@@ -151,6 +152,7 @@ class FeedbackStore:
                 raise RepeatedFeedback(
                     f"Request {request_id!r} has its score already", param="request_id"
                 ) from None
+        return str(expert)
 
     def forget(self, before: float) -> None:
         """Drop requests older than that, with their scores."""

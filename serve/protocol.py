@@ -5,7 +5,7 @@ Knows nothing of Ray, vLLM, torch or files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
@@ -16,6 +16,14 @@ from serve.terms import Abilities, Bar, Needs, Wish
 
 Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
+
+Lap: TypeAlias = Callable[[str], None]
+"""Told each time that a stage of a decision ends: tokenise, embed, predict, choose."""
+
+
+def unheard(_stage: str) -> None:
+    """The Lap of whoever does not measure."""
+
 
 AUTO = "auto"
 """The model name that asks for a routed answer."""
@@ -189,7 +197,7 @@ class Encoder(Protocol):
         """Width D of a vector."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> Floats:
+    def encode(self, texts: Sequence[str], lap: Lap = unheard) -> Floats:
         """(B,) texts -> (B, D) vectors of unit length, in one forward pass."""
         ...
 

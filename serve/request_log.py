@@ -1,9 +1,19 @@
 """The gateway's request log: one JSON object a line, appended by every replica of a node.
 
-    {"time": 1795548375.1, "request_id": "...", "model": "auto", "expert": "...", "router":
-     "name@version", "decision_ms": 2.9, "guarded": false, "novelty": 0.1, "objective": "...",
-     "input_tokens": 31, "max_tokens": null, "experts": [{"id", "quality", "cost_usd", "utility"}],
-     "challenger": {"router": "...", "pick": "...", "canary": false}, "messages": [...]}
+Written once the request is over, answered or refused. In the order of what happened:
+
+    time, request_id, endpoint        time.time() of its arrival; x-request-id; the path after /v1
+    key, model, input_tokens,         who asked (local: no keys), auto or the expert that it named, its
+      max_tokens, wish,                 tokens as estimated, its own limit, what it asked of routing,
+      previous, bound_to                who answered the turn before, who has its tool loop
+    router, objective, guarded,       of a routed request: what decided, see protocol.Decision
+      novelty, experts                  experts: in the order to ask them, see protocol.Candidate
+    decision_ms, stages_ms            where the time of the decision went
+    challenger                        what the other router would have picked, and whether it acted
+    expert, tried, cascade            who answered, [[expert, why not], ...] before, which tiers
+    ttft_s, seconds                   from asking the expert to its first token; all of the request
+    usage, counted, cost_usd, ...     tokens, by the engine's own count or ours; dollars
+    status, error                     HTTP's, and what it was told where it got no whole answer
 
 `messages` (or `prompt`, of a completion) are there only where the settings say `records.prompts`.
 """

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from serve.protocol import Expert, Floats
+from serve.protocol import Expert, Floats, Lap, unheard
 
 settings.register_profile("pointsman", deadline=None)
 settings.load_profile("pointsman")
@@ -49,7 +49,7 @@ class FakeEncoder:
     def __init__(self) -> None:
         self.passes = 0
 
-    def encode(self, texts: Sequence[str]) -> Floats:
+    def encode(self, texts: Sequence[str], lap: Lap = unheard) -> Floats:
         self.passes += 1
         rows = [
             np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], dtype=np.uint8) - 127.5

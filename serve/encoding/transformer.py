@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from serve.encoding.identity import MAX_TOKENS, encoder_name
 from serve.hardware import cpu_dtype
-from serve.protocol import Floats
+from serve.protocol import Floats, Lap, unheard
 
 _MAX_CHARACTERS = 32 * MAX_TOKENS
 """Tokenizing stops being cheap; no text of ordinary language has longer tokens on average."""
@@ -53,19 +53,25 @@ class TransformerEncoder:
         """Width of a vector."""
         return int(self._model.config.hidden_size) * len(self._layers)
 
-    def encode(self, texts: Sequence[str]) -> Floats:
+    def encode(self, texts: Sequence[str], lap: Lap = unheard) -> Floats:
         """(B,) texts -> (B, D) float32 vectors of unit length, the three layers weighing alike."""
-        vectors = joined(self._pool(texts, self._layers))
-        return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+        vectors = joined(self._pool(texts, self._layers, lap))
+        read = np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+        lap("embed")
+        return read
 
     def sentence_vectors(self, texts: Sequence[str]) -> Floats:
         """(B,) texts -> (B, hidden size), the last layer alone: what its cosine was trained for."""
         (last,) = self._pool(texts, self._layers[-1:])
         return np.asarray(last.cpu().numpy(), dtype=np.float32)
 
-    def _pool(self, texts: Sequence[str], layers: Sequence[int]) -> list[torch.Tensor]:
+    def _pool(
+        self, texts: Sequence[str], layers: Sequence[int], lap: Lap = unheard
+    ) -> list[torch.Tensor]:
         with torch.inference_mode():
-            return pooled(self._model, batch_of(texts, self._tokenizer).to(self._device), layers)
+            batch = batch_of(texts, self._tokenizer)
+            lap("tokenise")
+            return pooled(self._model, batch.to(self._device), layers)
 
 
 def layers_of(model: Any) -> tuple[int, ...]:

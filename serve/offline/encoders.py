@@ -18,7 +18,7 @@ from serve.encoding.identity import MAX_TOKENS
 from serve.encoding.transformer import TransformerEncoder
 from serve.errors import SettingsError
 from serve.offline.embed import embed
-from serve.protocol import Encoder, Floats
+from serve.protocol import Encoder, Floats, Lap, unheard
 
 DEFAULT = "default"
 CHARACTERS = 4 * MAX_TOKENS
@@ -52,9 +52,9 @@ class HeadEncoder:
         self.name = f"{encoder.name}/head-{CHARACTERS}"
         self.dimension = encoder.dimension
 
-    def encode(self, texts: Sequence[str]) -> Floats:
+    def encode(self, texts: Sequence[str], lap: Lap = unheard) -> Floats:
         """(B,) texts -> (B, D)."""
-        return self._encoder.encode([text[:CHARACTERS] for text in texts])
+        return self._encoder.encode([text[:CHARACTERS] for text in texts], lap)
 
 
 class WordsEncoder:
@@ -68,7 +68,7 @@ class WordsEncoder:
             n_features=self.dimension, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]"
         )
 
-    def encode(self, texts: Sequence[str]) -> Floats:
+    def encode(self, texts: Sequence[str], lap: Lap = unheard) -> Floats:
         """(B,) texts -> (B, 1152) of unit length; zero where a text has no words."""
         return np.asarray(self._hash.transform(texts).toarray(), dtype=np.float32)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from serve.errors import RequestError
 from serve.online.apis.base import Api, Bill, Usage
 from serve.online.conversation import mark_calls
 from serve.protocol import Expert
@@ -51,6 +52,9 @@ class Account:
         explained: goes into the answer under `routing`; None: nothing does.
         trim: takes out of every event what the client did not ask for.
         on_close: told once, when there is no more to come.
+
+    Attributes:
+        broke: what ended the stream before its end.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Account:
         self.expert = expert
         self.events = 0
         self.usage: Usage | None = None
+        self.broke: RequestError | None = None
         self.bill: Bill | None = None
 
     @property

@@ -114,10 +114,12 @@ class Dispatcher:
             if ended:
                 self._fleet.answered(opened.lease, account.usage)
             else:
-                yield await self._broken(opened, errand, ExpertFailed("ended its stream early"))
+                early = ExpertFailed("ended its stream early")
+                yield await self._broken(opened, errand, early, account)
         except ExpertFailed as error:
-            yield await self._broken(opened, errand, error)
+            yield await self._broken(opened, errand, error, account)
         except RequestError as error:
+            account.broke = error
             yield api.failure(error)
         finally:
             self._fleet.left(opened.lease)  # one that has ended stays as it ended
@@ -223,10 +225,13 @@ class Dispatcher:
         self._fleet.failed(lease, error)
         return error
 
-    async def _broken(self, opened: Opened, errand: Errand, error: ExpertFailed) -> str:
+    async def _broken(
+        self, opened: Opened, errand: Errand, error: ExpertFailed, account: Account
+    ) -> str:
         await self._noted(opened.lease, error)
         told = f"Expert {opened.expert} failed: {error}"
-        return errand.api.failure(ExpertUnavailable(told, code="expert_failed"))
+        account.broke = ExpertUnavailable(told, code="expert_failed")
+        return errand.api.failure(account.broke)
 
     def _patience(self, errand: Errand, name: str, expected: float, *, last: bool) -> float:
         """Seconds that one expert may take to its first token, or to a whole answer."""

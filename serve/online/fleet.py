@@ -141,6 +141,10 @@ class Fleet:
             for name, member in self._members.items()
         }
 
+    def depths(self) -> dict[str, int]:
+        """Requests under way, by expert."""
+        return {name: member.under_way for name, member in self._members.items()}
+
     def full(self, share: float) -> float | None:
         """Seconds until it is worth asking again, where every queue is taken; None: one is not.
 

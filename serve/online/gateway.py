@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,19 +21,21 @@ from serve.online.access import Access, Caller
 from serve.online.account import Account, Prices
 from serve.online.apis.base import Api
 from serve.online.batching import BatchedRouter
+from serve.online.books import Books
 from serve.online.candidates import asleep_and_late, named_expert, open_candidates
 from serve.online.climb import Climb
 from serve.online.conversation import Memory
-from serve.online.counters import Total
 from serve.online.disconnect import CLIENT_GONE, ClientGone, unless_gone
 from serve.online.dispatch import Dispatcher
 from serve.online.errand import Errand, Opened
 from serve.online.fleet import Fleet
 from serve.online.ledger import Ledger
 from serve.online.reading import Read, Reader, queue_shares
-from serve.online.records import Records, decision_record
+from serve.online.record import decision_record
 from serve.online.responses import Streamed, header_line
 from serve.online.scaling import Rate
+from serve.online.stages import OWN, Stages
+from serve.online.story import Story
 from serve.online.telemetry import (
     HEADER_CASCADE,
     HEADER_DECISION_MS,
@@ -50,29 +51,6 @@ from serve.routing.rollout import Ruling, ticket
 logger = logging.getLogger("ray.serve")
 
 
-@dataclass
-class Begun:
-    """An answer that has begun, and how it came to that.
-
-    Attributes:
-        opened: the answer.
-        errand: as its expert was asked.
-        read: the request.
-        ruling: the router's; None where the client chose.
-        spent_usd: dollars for tiers of a cascade that were asked before.
-        trim: takes out what the client did not ask for.
-        headers: of the response.
-    """
-
-    opened: Opened
-    errand: Errand
-    read: Read
-    ruling: Ruling | None = None
-    spent_usd: float = 0.0
-    trim: Callable[[dict[str, Any]], None] | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
 class Gateway:
     """The request path of one ingress replica.
 
@@ -82,9 +60,9 @@ class Gateway:
         router: decides.
         fleet: the experts now.
         door: who may come in.
-        ledger: what they may still take, and what they took.
-        records: what is kept.
-        telemetry: what is counted.
+        ledger: what they may still take.
+        books: what is written down of requests.
+        telemetry: what is counted of decisions and faults.
 
     Attributes:
         decisions: as they come.
@@ -98,7 +76,7 @@ class Gateway:
         fleet: Fleet,
         door: Access,
         ledger: Ledger,
-        records: Records,
+        books: Books,
         telemetry: Telemetry,
     ) -> None:
         self._limits = settings.limits
@@ -107,7 +85,7 @@ class Gateway:
         self._fleet = fleet
         self._door = door
         self._ledger = ledger
-        self._records = records
+        self._books = books
         self._telemetry = telemetry
         self._dispatcher = Dispatcher(fleet, settings.limits, telemetry)
         self._memory = Memory(list(self._experts))
@@ -159,33 +137,42 @@ class Gateway:
         Raises:
             RequestError: it gets none.
         """
-        caller = self.caller(request)
-        self._admit()
+        story = Story(api, body, request)
+        try:
+            caller = self.caller(request)
+            self._admit()
+        except Exception as error:
+            self._books.refused(story, error)
+            raise
         response = None
         try:
             limits = await self._ledger.admit(caller)
-            response = await unless_gone(request, self._answer(api, body, request, caller))
+            response = await unless_gone(request, self._answer(story, caller))
             response.headers.update(limits)
         except ClientGone:
             return Response(status_code=CLIENT_GONE)
+        except Exception as error:
+            self._books.refused(story, error)
+            raise
         finally:
             if not isinstance(response, Streamed):
                 self._under_way -= 1
         return response
 
-    async def decide(self, query: Query, request_id: str) -> tuple[Ruling, float]:
-        """A ruling, and the seconds it took."""
+    async def decide(self, query: Query, request_id: str, stages: Stages) -> tuple[Ruling, float]:
+        """A ruling, and the seconds it took; `stages` is told which."""
         started = time.perf_counter()
         snapshot = self._fleet.snapshot()
         try:
-            ruling = await self._router.decide(query, ticket(request_id), snapshot)
+            ruling = await self._router.decide(query, ticket(request_id), snapshot, stages)
         except Exception:
             # A request is worth more than its routing: the experts' means decide.
             logger.exception("The router's model did not answer")
             self._telemetry.blind()
             ruling = self._router.blind(query, snapshot)
         seconds = time.perf_counter() - started
-        self._telemetry.decided(seconds)
+        waited = stages.seconds
+        self._telemetry.decided(seconds, {name: waited[name] for name in OWN if name in waited})
         self.decisions.happened()
         return ruling, seconds
 
@@ -197,8 +184,9 @@ class Gateway:
         """
         return self._reader.read(api, body, request.headers, self.caller(request))
 
-    async def _answer(self, api: Api, body: Any, request: Request, caller: Caller) -> Response:
-        read = self._reader.read(api, body, request.headers, caller)
+    async def _answer(self, story: Story, caller: Caller) -> Response:
+        api, body, request = story.api, story.body, story.request
+        read = story.read = self._reader.read(api, body, request.headers, caller)
         timeout = read.query.wish.max_latency_s or self._limits.timeout_s
         errand = Errand(
             api,
@@ -210,74 +198,76 @@ class Gateway:
             caller.priority,
         )
         if is_routed(read.model):
-            return await self._routed(read, errand)
-        opened = await self._dispatcher.open(
+            return await self._routed(story, read, errand)
+        story.opened = await self._dispatcher.open(
             [(named_expert(read, self._experts, self._door), 0.0)], errand
         )
-        return await self._begun(Begun(opened, errand, read))
+        return await self._begun(story, read, errand, story.opened)
 
-    async def _routed(self, read: Read, errand: Errand) -> Response:
+    async def _routed(self, story: Story, read: Read, errand: Errand) -> Response:
         wait = self._fleet.full(read.query.share)
         if wait is not None:
             full = Overloaded("Every expert that is up has a full queue")
             full.retry_after_s = wait
             raise full
-        ruling, seconds = await self.decide(read.query, read.request_id)
+        ruling, seconds = await self.decide(read.query, read.request_id, story.stages)
+        story.ruling, story.decided_s = ruling, seconds
         if not ruling.acting.open:
             self._fleet.wake(asleep_and_late(ruling.acting))
         candidates = open_candidates(ruling.acting, errand.body, self._limits.cooldown_s)
-        wish, begun = read.query.wish, None
+        wish = read.query.wish
         if self._climb is not None and wish.tradeoff is None and not wish.fastest:
             ladder = self._climb.ladder(errand, candidates)
             if ladder:
                 climbed = await self._climb.open(ladder, errand, candidates)
+                story.opened, story.cascade = climbed.opened, climbed.told
                 trim = self._climb.for_client(errand.body, errand.api.method == "chat")
-                begun = Begun(climbed.opened, climbed.errand, read, ruling, climbed.spent_usd, trim)
-                begun.headers[HEADER_CASCADE] = climbed.told
-        if begun is None:
-            order = [(candidate.expert, candidate.seconds) for candidate in candidates]
-            begun = Begun(await self._dispatcher.open(order, errand), errand, read, ruling)
-        begun.headers[HEADER_ROUTER] = ruling.acting.router
-        begun.headers[HEADER_DECISION_MS] = f"{seconds * 1000:.2f}"
-        return await self._begun(begun)
+                return await self._begun(
+                    story, read, climbed.errand, climbed.opened, climbed.spent_usd, trim
+                )
+        order = [(candidate.expert, candidate.seconds) for candidate in candidates]
+        story.opened = await self._dispatcher.open(order, errand)
+        return await self._begun(story, read, errand, story.opened)
 
-    async def _begun(self, begun: Begun) -> Response:
-        """The response to an answer that has begun."""
-        opened, read, errand = begun.opened, begun.read, begun.errand
+    async def _begun(
+        self,
+        story: Story,
+        read: Read,
+        errand: Errand,
+        opened: Opened,
+        spent_usd: float = 0.0,
+        trim: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Response:
+        """The response to an answer that has begun.
+
+        Args:
+            story: of the request.
+            read: the request.
+            errand: as its expert was asked.
+            opened: the answer.
+            spent_usd: dollars for tiers of a cascade that were asked before.
+            trim: takes out what the client did not ask for.
+        """
         self._memory.answered(read.conversation.key, read.session, opened.expert)
-        self._telemetry.dispatched(opened.expert, by_router=begun.ruling is not None)
-        self._records.dispatched(
-            read.request_id, errand.body, read.query, opened.expert, begun.ruling
-        )
-        begun.headers[HEADER_EXPERT] = opened.expert
-        if opened.tried:
-            begun.headers[HEADER_FALLBACK] = header_line(opened.tried)
-        explained = begun.ruling is not None and read.explain
+        self._books.dispatched(story)
+        explained = story.ruling is not None and read.explain
         account = Account(
             errand.api,
             errand.body,
             opened.expert,
             self._prices,
             self._router.rollout.champion.best_single,
-            spent_before=begun.spent_usd,
-            explained=decision_record(begun.ruling.acting) if explained and begun.ruling else None,
-            trim=begun.trim,
-            on_close=partial(self._charge, read),
+            spent_before=spent_usd,
+            explained=decision_record(story.ruling.acting) if explained and story.ruling else None,
+            trim=trim,
+            on_close=partial(self._books.closed, story),
         )
+        headers = _headers(story, opened)
         if isinstance(opened.items[0], dict):
             answer = await self._dispatcher.whole(opened, account)
-            return JSONResponse(answer, headers=begun.headers)
+            return JSONResponse(answer, headers=headers)
         stream = self._dispatcher.relay(opened, errand, account)
-        return Streamed(stream, partial(self._over, opened, account), begun.headers)
-
-    def _charge(self, read: Read, account: Account) -> None:
-        usage = account.taken(read.query.input_tokens)
-        bill = account.bill or account.billed(usage)
-        self._ledger.charge(
-            read.caller,
-            account.expert,
-            Total(1, *usage, bill.cost_usd, bill.priciest_usd, bill.best_single_usd),
-        )
+        return Streamed(stream, partial(self._over, opened, account), headers)
 
     async def _over(self, opened: Opened, account: Account) -> None:
         """A stream has ended, or nobody came to read it: then its expert is still at work."""
@@ -292,3 +282,15 @@ class Gateway:
             error.retry_after_s = 1.0
             raise error
         self._under_way += 1
+
+
+def _headers(story: Story, opened: Opened) -> dict[str, str]:
+    headers = {HEADER_EXPERT: opened.expert}
+    if opened.tried:
+        headers[HEADER_FALLBACK] = header_line(opened.tried)
+    if story.ruling is not None:
+        headers[HEADER_ROUTER] = story.ruling.acting.router
+        headers[HEADER_DECISION_MS] = f"{story.decided_s * 1000:.2f}"
+    if story.cascade is not None:
+        headers[HEADER_CASCADE] = story.cascade
+    return headers

@@ -1,34 +1,19 @@
-"""The HTTP ingress, which is also the router: its endpoints, and what a replica holds.
+"""The HTTP ingress, which is also the router: what answers its endpoints, and what a replica holds.
 
-    chat, completions   POST /v1/chat/completions, /v1/completions
-    responses           POST /v1/responses
-    messages            POST /v1/messages: Anthropic's; count_tokens: /v1/messages/count_tokens
-    embeddings          POST /v1/embeddings
-    tokenize            POST /tokenize; detokenize: /detokenize
-    route               POST /v1/route: the decision alone
-    feedback            POST /v1/feedback: what an answer was worth
-    usage               GET /v1/usage: what keys took
-    router              GET /v1/router: which artifact each replica serves
-    models, model_data  GET /v1/models, /v1/models/{model}
-    health, ready       GET /health, /ready
-    metrics             GET /metrics
-
-Where a request is read, decided, dispatched and billed: gateway.py. Where another router is taken:
-reconfigure.
+Their paths: endpoints.py. Where a request is read, decided, dispatched and billed: gateway.py.
+Where another router is taken: reconfigure.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from ray import serve
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.llm.openai_api_models import CompletionRequest
 from starlette.responses import JSONResponse, Response
 
 from serve import keys
@@ -47,13 +32,19 @@ from serve.online.apis.plain import (
 from serve.online.apis.responses import Responses, ResponsesRequest
 from serve.online.batching import BatchedRouter
 from serve.online.body import FeedbackRequest, RouteRequest
+from serve.online.books import Books
 from serve.online.fleet import Fleet
 from serve.online.gateway import Gateway
 from serve.online.ledger import Ledger, shared_counters
+from serve.online.live import Live, together
+from serve.online.metering import AccessTelemetry, AnswerTelemetry
 from serve.online.node_metrics import node_metrics
-from serve.online.records import Records, decision_record
+from serve.online.readiness import Readiness
+from serve.online.record import decision_record
+from serve.online.records import Records
 from serve.online.router import load_pool, load_rollout
-from serve.online.telemetry import AccessTelemetry, Telemetry
+from serve.online.stages import Stages
+from serve.online.telemetry import Telemetry
 from serve.online.upstreams.base import Upstream
 from serve.online.upstreams.local import LocalExpert
 from serve.online.upstreams.remote import RemoteExpert
@@ -64,26 +55,6 @@ logger = logging.getLogger("ray.serve")
 
 READY_TIMEOUT_S = 5.0
 CHAT, COMPLETIONS, RESPONSES, MESSAGES = Chat(), Completions(), Responses(), Messages()
-
-ENDPOINTS: dict[str, Callable[[FastAPI], Any]] = {
-    "chat": lambda app: app.post("/v1/chat/completions"),
-    "completions": lambda app: app.post("/v1/completions"),
-    "responses": lambda app: app.post("/v1/responses"),
-    "messages": lambda app: app.post("/v1/messages"),
-    "count_tokens": lambda app: app.post("/v1/messages/count_tokens"),
-    "embeddings": lambda app: app.post("/v1/embeddings"),
-    "tokenize": lambda app: app.post("/tokenize"),
-    "detokenize": lambda app: app.post("/detokenize"),
-    "route": lambda app: app.post("/v1/route"),
-    "feedback": lambda app: app.post("/v1/feedback"),
-    "usage": lambda app: app.get("/v1/usage"),
-    "router": lambda app: app.get("/v1/router"),
-    "models": lambda app: app.get("/v1/models"),
-    "model_data": lambda app: app.get("/v1/models/{model:path}"),
-    "health": lambda app: app.get("/health"),
-    "ready": lambda app: app.get("/ready"),
-    "metrics": lambda app: app.get("/metrics"),
-}
 
 
 class RouterIngress:
@@ -114,12 +85,16 @@ class RouterIngress:
                 upstreams[expert.id] = RemoteExpert(expert)
         self._upstreams = upstreams
         fleet = Fleet(settings.experts, upstreams, settings.limits, self._telemetry)
+        self._fleet = fleet
         counted = AccessTelemetry()
         door = Access(keys.load(settings), counted)
         if door.open:
             logger.warning(keys.OPEN)
         application = serve.get_replica_context().app_name
         self._ledger = Ledger(shared_counters(settings.access, application), counted)
+        self._live = Live([expert.id for expert in self._pool.experts])
+        self._answered = AnswerTelemetry(self._replica)
+        books = Books(self._ledger, self._records, self._live, fleet, self._router, self._answered)
         self._gateway = Gateway(
             settings,
             self._pool.experts,
@@ -127,7 +102,7 @@ class RouterIngress:
             fleet,
             door,
             self._ledger,
-            self._records,
+            books,
             self._telemetry,
         )
         self._plain = Plain(
@@ -135,7 +110,7 @@ class RouterIngress:
         )
         self._refusal: str | None = None
         self._started = int(time.time())
-        self._warm: set[str] = set()
+        self._readiness = Readiness(upstreams, self._local)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Serve's call with a new user_config: other artifacts from the next batch on.
@@ -191,7 +166,7 @@ class RouterIngress:
         """The decision alone: every expert with every term of its rank."""
         api, asked = body.asked(CHAT, COMPLETIONS)
         read = self._gateway.read(api, asked, request)
-        ruling, seconds = await self._gateway.decide(read.query, "")
+        ruling, seconds = await self._gateway.decide(read.query, "", Stages())
         decision = ruling.champion
         pick = decision.pick.expert if decision.open else None
         answer = {"pick": pick, "decision_ms": round(seconds * 1000, 3)}
@@ -200,7 +175,8 @@ class RouterIngress:
     async def feedback(self, body: FeedbackRequest, request: Request) -> JSONResponse:
         """Keeps what the answer of one request was worth, once."""
         self._gateway.caller(request)
-        await self._records.score(body.request_id, body.score)
+        expert = await self._records.score(body.request_id, body.score)
+        self._answered.measured(expert, body.score)
         return JSONResponse({"request_id": body.request_id, "score": body.score})
 
     async def usage(self, request: Request, days: int = 30) -> JSONResponse:
@@ -212,14 +188,30 @@ class RouterIngress:
     async def router(self, request: Request) -> JSONResponse:
         """Which artifact each replica serves, and what it refused."""
         self._gateway.admin(request)
+        return JSONResponse({"replicas": await self._all_say("serving")})
+
+    async def live(self, request: Request) -> JSONResponse:
+        """What all replicas did since they started, and the deferral curve of their traffic."""
+        self._gateway.admin(request)
+        return JSONResponse(together(await self._all_say("figures")))
+
+    async def figures(self) -> dict[str, Any]:
+        """This replica's part of /v1/live."""
+        return self._live.figures(self._router.rollout.champion, self._fleet.depths())
+
+    async def _all_say(self, method: str) -> list[Any]:
+        """What each ingress replica answers to a method.
+
+        Raises:
+            ExpertUnavailable: none does.
+        """
         handle = serve.get_deployment_handle(INGRESS)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 while True:
                     # While it takes a new user_config a replica is on nobody's list, for a moment.
                     with contextlib.suppress(DeploymentUnavailableError):
-                        replicas = await handle.broadcast("serving").results_async()
-                        return JSONResponse({"replicas": replicas})
+                        return list(await handle.broadcast(method).results_async())
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise ExpertUnavailable("No replica answers yet", code="router_unavailable") from None
@@ -260,8 +252,7 @@ class RouterIngress:
 
         One that runs elsewhere is told and not waited for: without it the others still serve.
         """
-        answers = await asyncio.gather(*(self._answers(name) for name in self._upstreams))
-        state = dict(zip(self._upstreams, answers, strict=True))
+        state = await self._readiness.state()
         ready = all(state[name] for name in self._local)
         body: dict[str, Any] = {"ready": ready, "router": self._router.rollout.champion.router}
         body["experts"] = state
@@ -275,20 +266,6 @@ class RouterIngress:
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Ray's call: what its policy is told of this replica (scaling.py)."""
         return {"decisions_per_s": self._gateway.decisions.per_s()}
-
-    async def _answers(self, name: str) -> bool:
-        """Whether an expert sleeps, or is healthy now and, where it is here, gave a token once."""
-        if name in self._local and await self._local[name].sleeping():
-            return True
-        if not await self._upstreams[name].healthy():
-            return False
-        if name in self._local and name not in self._warm:
-            # An engine's first answer is slow: no client should be the one to wait for it.
-            first = CompletionRequest(model=name, prompt="Hello", max_tokens=1)
-            if not await self._local[name].warm_up(first):
-                return False
-            self._warm.add(name)
-        return True
 
     def _names(self) -> list[str]:
         preferences = (f"{AUTO}:{name}" for name in self._settings.router.preferences)

@@ -7,17 +7,16 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from serve.config import RecordSettings
 from serve.errors import FeedbackUnavailable, NotConfigured, UnknownRequest
 from serve.feedback import MAX_ID, Dispatched, FeedbackStore
+from serve.online.record import record_of
+from serve.online.story import Story
 from serve.online.telemetry import Telemetry
-from serve.protocol import Decision, Query
 from serve.request_log import RequestLog
-from serve.routing.rollout import Ruling
 
 logger = logging.getLogger("ray.serve")
 
@@ -43,33 +42,27 @@ class Records:
         self._waiting: list[Dispatched] = []
         self._forgot = 0.0
 
-    def dispatched(
-        self, request_id: str, body: Any, query: Query, expert: str, ruling: Ruling | None
-    ) -> None:
-        """One request goes to an expert; `ruling` is None where the client chose it.
-
-        Args:
-            request_id: the answer's x-request-id.
-            body: a chat or completion request.
-            query: what the router reads of it.
-            expert: id.
-            ruling: what the router said.
-        """
-        if self._log is not None:
-            record = _record(request_id, body, query, expert, ruling)
-            if self._settings.prompts:
-                record.update(body.model_dump(mode="json", include={"messages", "prompt"}))
-            self._log.write(record)
-        if self._store is not None and len(request_id) <= MAX_ID:
+    def dispatched(self, story: Story) -> None:
+        """An answer has begun: from now on somebody may say what it was worth."""
+        read, opened = story.read, story.opened
+        assert read is not None and opened is not None
+        if self._store is not None and len(read.request_id) <= MAX_ID:
             # PostgreSQL's text holds every character but NUL.
-            prompt = query.text.replace("\0", "") if self._settings.prompts else None
-            router = ruling.acting.router if ruling else ""
-            self._waiting.append(Dispatched(request_id, time.time(), expert, router, prompt))
+            prompt = read.query.text.replace("\0", "") if self._settings.prompts else None
+            router = story.ruling.acting.router if story.ruling else ""
+            self._waiting.append(
+                Dispatched(read.request_id, time.time(), opened.expert, router, prompt)
+            )
             if len(self._waiting) == 1:
                 self._thread.submit(self._flush, self._store)
 
-    async def score(self, request_id: str, score: float) -> None:
-        """Keep a score durably.
+    def over(self, story: Story) -> None:
+        """A request is over, answered or not."""
+        if self._log is not None:
+            self._log.write(record_of(story, prompts=self._settings.prompts))
+
+    async def score(self, request_id: str, score: float) -> str:
+        """Keep a score durably; who answered.
 
         Raises:
             NotConfigured, UnknownRequest, RepeatedFeedback, FeedbackUnavailable.
@@ -101,50 +94,3 @@ class Records:
         except SQLAlchemyError as error:
             logger.error(f"feedback: {len(rows)} requests were not kept: {error}")
             self._telemetry.not_kept(len(rows))
-
-
-def _record(
-    request_id: str, body: Any, query: Query, expert: str, ruling: Ruling | None
-) -> dict[str, Any]:
-    record = {
-        "time": round(time.time(), 3),
-        "request_id": request_id,
-        "model": body.model if ruling is None else "auto",
-        "expert": expert,
-        "input_tokens": query.input_tokens,
-        "max_tokens": query.max_output_tokens,
-    }
-    if ruling is not None:
-        record |= decision_record(ruling.acting)
-        if ruling.challenger is not None:
-            record["challenger"] = {
-                "router": ruling.challenger.router,
-                "pick": ruling.challenger.pick.expert,
-                "canary": ruling.canary,
-            }
-    return record
-
-
-def decision_record(decision: Decision) -> dict[str, Any]:
-    """A decision as JSON: what /v1/route answers and the log keeps."""
-    return {
-        "router": decision.router,
-        "objective": decision.objective,
-        "guarded": decision.guarded,
-        "novelty": decision.novelty,
-        "experts": [
-            {
-                "id": candidate.expert,
-                "quality": candidate.quality,
-                "cost_usd": candidate.cost_usd,
-                "utility": candidate.utility,
-                "input_tokens": candidate.input_tokens,
-                "output_tokens": round(candidate.output_tokens, 1),
-                "seconds": round(candidate.seconds, 4),
-                "switch_usd": candidate.switch_usd,
-                "wake_s": round(candidate.wake_s, 1),
-                "barred": candidate.bar and candidate.bar.reason,
-            }
-            for candidate in decision.candidates
-        ],
-    }

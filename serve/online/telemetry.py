@@ -1,6 +1,7 @@
-"""Every metric name and every response header.
+"""The metrics of decisions and of what goes wrong, and every response header.
 
-Metrics go through Ray, which exports them per node with the prefix ray_, beside vLLM's own.
+Those of answers are in metering.py. Metrics go through Ray, which exports them per node with the
+prefix ray_, beside vLLM's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,22 @@ HEADER_CASCADE = "x-pointsman-cascade"
 HEADER_FALLBACK = "x-pointsman-fallback"
 HEADER_REQUEST = "x-request-id"
 
-_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]
+_SECONDS = [
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+]
 _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 _PAIR = ("router", "challenger")
 
@@ -78,11 +94,6 @@ class Telemetry(FaultTelemetry):
     def __init__(self, replica: str) -> None:
         super().__init__(replica)
         self._serving: str | None = None
-        self._requests = Counter(
-            "pointsman_requests_total",
-            "Requests dispatched, by expert and by who chose it (router or client).",
-            ("expert", "chosen_by"),
-        )
         self._passes = Counter(
             "pointsman_encoder_passes_total", "Forward passes of the router's encoder."
         )
@@ -94,8 +105,9 @@ class Telemetry(FaultTelemetry):
         )
         self._seconds = Histogram(
             "pointsman_decision_seconds",
-            "From the parsed request to the decision, queueing included.",
-            boundaries=_SECONDS,
+            "A decision by its stages. queue, batch_wait and total: one a query; others: a pass.",
+            _SECONDS,
+            ("stage",),
         )
         self._router = Gauge(
             "pointsman_router_info",
@@ -120,12 +132,19 @@ class Telemetry(FaultTelemetry):
             "pointsman_records_lost_total", "Requests that the database of feedback did not take."
         )
 
-    def batch(self, decided: Mapping[str, int]) -> None:
-        """One forward pass decided so many queries, by the label of the artifact that acts."""
+    def batch(self, decided: Mapping[str, int], stages: Mapping[str, float]) -> None:
+        """One forward pass.
+
+        Args:
+            decided: queries, by the label of the artifact that acts.
+            stages: seconds.
+        """
         self._passes.inc()
         for router, queries in decided.items():
             self._decided.inc(queries, tags={"router": router})
         self._batch_size.observe(sum(decided.values()))
+        for stage, seconds in stages.items():
+            self._seconds.observe(seconds, tags={"stage": stage})
 
     def compared(self, ruling: Ruling) -> None:
         """One query that a challenger may have decided too."""
@@ -153,55 +172,13 @@ class Telemetry(FaultTelemetry):
         """Requests whose feedback will be refused."""
         self._not_kept.inc(requests)
 
-    def decided(self, seconds: float) -> None:
-        """One query waited this long for its decision."""
-        self._seconds.observe(seconds)
+    def decided(self, seconds: float, waited: Mapping[str, float]) -> None:
+        """One query has its decision.
 
-    def dispatched(self, expert: str, *, by_router: bool) -> None:
-        """One request goes to this expert."""
-        self._requests.inc(
-            tags={"expert": expert, "chosen_by": "router" if by_router else "client"}
-        )
-
-
-class AccessTelemetry:
-    """What keys take, and who is refused, at one ingress replica."""
-
-    def __init__(self) -> None:
-        self._tokens = Counter(
-            "pointsman_usage_tokens_total",
-            "Tokens by key, expert and direction (input or output).",
-            ("key", "expert", "direction"),
-        )
-        self._usd = Counter(
-            "pointsman_usage_usd_total", "US dollars by key and expert.", ("key", "expert")
-        )
-        self._turned_away = Counter(
-            "pointsman_refused_requests_total",
-            "Requests refused before a decision: unauthorized, forbidden, or by which limit.",
-            ("reason",),
-        )
-        self._ledger_lost = Counter(
-            "pointsman_ledger_lost_total",
-            "Requests let through uncounted, and batches of usage that had to wait, because the "
-            "ledger did not answer.",
-        )
-
-    def used(
-        self, key: str, expert: str, input_tokens: int, output_tokens: int, usd: float
-    ) -> None:
-        """One answer was paid for."""
-        pair = {"key": key, "expert": expert}
-        for direction, tokens in (("input", input_tokens), ("output", output_tokens)):
-            if tokens > 0:
-                self._tokens.inc(tokens, tags=pair | {"direction": direction})
-        if usd > 0:
-            self._usd.inc(usd, tags=pair)
-
-    def turned_away(self, reason: str) -> None:
-        """One request was refused: unauthorized, forbidden, requests, tokens or usd."""
-        self._turned_away.inc(tags={"reason": reason})
-
-    def ledger_lost(self) -> None:
-        """The ledger did not answer once."""
-        self._ledger_lost.inc()
+        Args:
+            seconds: in all.
+            waited: seconds of the stages that are its own.
+        """
+        self._seconds.observe(seconds, tags={"stage": "total"})
+        for stage, wait in waited.items():
+            self._seconds.observe(wait, tags={"stage": stage})

@@ -15,10 +15,12 @@ from serve.protocol import (
     Encoder,
     Expert,
     Floats,
+    Lap,
     Prediction,
     Predictor,
     Query,
     TokenCounter,
+    unheard,
 )
 from serve.routing.choice import Policy, choose
 from serve.routing.guard import Guard
@@ -86,11 +88,26 @@ class RoutingPipeline:
             return self._experts[0].id
         return self._experts[self._guard.constant(self._objective.lam)].id
 
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Ids, in the order of the predictor's columns."""
+        return tuple(expert.id for expert in self._experts)
+
+    @property
+    def guard(self) -> Guard | None:
+        """Where the best constant decides."""
+        return self._guard
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the router may decide where the query wishes nothing else: see Guard."""
+        return self._guard is None or self._guard.trusts(self._objective.lam)
+
     def decide(self, queries: Sequence[Query], snapshot: Snapshot = NOBODY) -> list[Decision]:
         """One decision a query, in order."""
         return self.decide_on(self.read(queries), queries, snapshot)
 
-    def read(self, queries: Sequence[Query]) -> Reading:
+    def read(self, queries: Sequence[Query], lap: Lap = unheard) -> Reading:
         """Vectors of B queries and of their turns before, in one forward pass, and their tokens."""
         texts = [query.text for query in queries]
         before = {
@@ -98,8 +115,8 @@ class RoutingPipeline:
             for row, query in enumerate(queries)
             if query.previous is None and query.previous_text is not None
         }
-        vectors = self._encoder.encode([*texts, *before.values()])
         tokens = self._counter.count(texts) if self._counter else {}
+        vectors = self._encoder.encode([*texts, *before.values()], lap)
         return Reading(
             vectors[: len(texts)],
             dict(zip(before, vectors[len(texts) :], strict=True)),
@@ -107,12 +124,17 @@ class RoutingPipeline:
         )
 
     def decide_on(
-        self, reading: Reading, queries: Sequence[Query], snapshot: Snapshot = NOBODY
+        self,
+        reading: Reading,
+        queries: Sequence[Query],
+        snapshot: Snapshot = NOBODY,
+        lap: Lap = unheard,
     ) -> list[Decision]:
         """One decision a query, from what was read of them."""
         queries = self._with_previous(reading, queries)
         objectives = [self._objective_of(query) for query in queries]
         prediction, held = self._predict(reading.vectors, [o.lam for o in objectives])
+        lap("predict")
         decisions = []
         for row, (query, objective) in enumerate(zip(queries, objectives, strict=True)):
             candidates = self._choose(query, row, prediction, reading.tokens, objective, snapshot)
@@ -120,6 +142,7 @@ class RoutingPipeline:
             decisions.append(
                 Decision(candidates, self.router, objective.formula, bool(held[row]), novelty)
             )
+        lap("choose")
         return decisions
 
     def blind(self, query: Query, snapshot: Snapshot = NOBODY) -> Decision:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve.protocol import Decision, Query
+from serve.protocol import Decision, Lap, Query, unheard
 from serve.routing.pipeline import NOBODY, RoutingPipeline
 from serve.terms import Snapshot
 
@@ -74,14 +74,18 @@ class Rollout:
         self._share = share
 
     def decide(
-        self, queries: Sequence[Query], tickets: Sequence[float], snapshot: Snapshot = NOBODY
+        self,
+        queries: Sequence[Query],
+        tickets: Sequence[float],
+        snapshot: Snapshot = NOBODY,
+        lap: Lap = unheard,
     ) -> list[Ruling]:
         """One ruling a query, in order; `tickets` in 0..1, see ticket()."""
-        reading = self.champion.read(queries)
-        ours = self.champion.decide_on(reading, queries, snapshot)
+        reading = self.champion.read(queries, lap)
+        ours = self.champion.decide_on(reading, queries, snapshot, lap)
         if self.challenger is None:
             return [Ruling(decision) for decision in ours]
-        theirs = self.challenger.decide_on(reading, queries, snapshot)
+        theirs = self.challenger.decide_on(reading, queries, snapshot, lap)
         return [
             Ruling(mine, other, canary=number < self._share)
             for mine, other, number in zip(ours, theirs, tickets, strict=True)

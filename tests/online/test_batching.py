@@ -10,6 +10,7 @@ import pytest
 from serve.config import BatchSettings
 from serve.online import batching
 from serve.online.batching import BatchedRouter
+from serve.online.stages import Stages
 from serve.online.telemetry import Telemetry
 from serve.protocol import Query
 from serve.routing.rollout import Rollout
@@ -22,18 +23,18 @@ def test_a_model_that_hangs_costs_its_batch_and_no_other(monkeypatch, fake_encod
     made = pipeline(fake_encoder, pool, guard=guard(0.01))
     encode = fake_encoder.encode
 
-    def stuck(texts):
+    def stuck(texts, lap):
         if hang.pop() if hang else False:
             release.wait(10)
-        return encode(texts)
+        return encode(texts, lap)
 
     fake_encoder.encode = stuck
     router = BatchedRouter(Rollout(made), BatchSettings(), Telemetry("test"))
 
     async def work():
         with pytest.raises(TimeoutError):
-            await router.one_pass([Query("q", 1)], [0.0], {})
-        (ruling,) = await router.one_pass([Query("q", 1)], [0.0], {})
+            await router.one_pass([Query("q", 1)], [0.0], {}, Stages())
+        (ruling,) = await router.one_pass([Query("q", 1)], [0.0], {}, Stages())
         assert ruling.acting.pick.expert in ("small", "large")
         release.set()
 

@@ -15,13 +15,16 @@ from serve.config import KeySettings, Settings
 from serve.keys import hashed
 from serve.online.access import Access
 from serve.online.apis.chat import Chat
+from serve.online.books import Books
 from serve.online.counters import in_memory
 from serve.online.fleet import Fleet
 from serve.online.gateway import Gateway
 from serve.online.ledger import Ledger
+from serve.online.live import Live
+from serve.online.metering import AccessTelemetry, AnswerTelemetry
 from serve.online.records import Records
 from serve.online.surface import surface
-from serve.online.telemetry import AccessTelemetry, Telemetry
+from serve.online.telemetry import Telemetry
 from serve.online.upstreams.base import ExpertFailed
 from serve.protocol import Expert
 from serve.routing.rollout import Rollout
@@ -50,10 +53,10 @@ class FakeRouter:
     def __init__(self, rollout):
         self.rollout, self.broken = rollout, False
 
-    async def decide(self, query, ticket, snapshot):
+    async def decide(self, query, ticket, snapshot, stages):
         if self.broken:
             raise RuntimeError("no model")
-        return self.rollout.decide([query], [ticket], snapshot)[0]
+        return self.rollout.decide([query], [ticket], snapshot, stages.lap)[0]
 
     def blind(self, query, snapshot):
         return SimpleNamespace(acting=self.rollout.champion.blind(query, snapshot), challenger=None)
@@ -76,6 +79,10 @@ class Application:
         fleet = Fleet(self.settings.experts, self.experts, self.settings.limits, telemetry)
         self.router = FakeRouter(Rollout(pipeline(FakeEncoder(), POOL)))
         self.ledger = Ledger(in_memory(), counted)
+        self.live = Live([expert.id for expert in POOL])
+        self.counted = AnswerTelemetry("test")
+        records = Records(self.settings.records, telemetry)
+        books = Books(self.ledger, records, self.live, fleet, self.router, self.counted)
         self.gateway = Gateway(
             self.settings,
             POOL,
@@ -83,7 +90,7 @@ class Application:
             fleet,
             Access(list(keys), counted),
             self.ledger,
-            Records(self.settings.records, telemetry),
+            books,
             telemetry,
         )
         app = surface()

@@ -14,7 +14,7 @@ from serve.online.access import Caller, Limits
 from serve.online.counters import days_ago
 from serve.online.ledger import Ledger
 from serve.online.ledger_actor import NAMESPACE, ActorCounters, LedgerActor
-from serve.online.telemetry import AccessTelemetry
+from serve.online.metering import AccessTelemetry
 from tests.online.test_ledger import TOTAL, FakeTelemetry
 
 LIMITS = Limits(requests_per_minute=5)

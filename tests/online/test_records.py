@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -11,8 +12,12 @@ from sqlalchemy.exc import OperationalError
 from serve.config import RecordSettings
 from serve.errors import FeedbackUnavailable, NotConfigured, RepeatedFeedback, UnknownRequest
 from serve.feedback import FeedbackStore
+from serve.online.access import Caller
+from serve.online.apis.chat import Chat
 from serve.online.body import RouteRequest
+from serve.online.reading import Read
 from serve.online.records import Records
+from serve.online.story import Story
 from serve.protocol import Query
 from serve.routing.rollout import Ruling
 from tests.routing.test_pipeline import pipeline
@@ -46,6 +51,15 @@ def settings(tmp_path):
     return RecordSettings(log=str(tmp_path / "log.jsonl"), database=database, prompts=True)
 
 
+def story(request_id, ruling):
+    """A request that an expert has begun to answer."""
+    headers = {"x-request-id": request_id}
+    told = Story(Chat(), body(), SimpleNamespace(headers=headers), ruling=ruling)
+    told.read = Read("small", QUERY, None, False, None, request_id, Caller("local"))
+    told.opened = SimpleNamespace(expert="small", tried=[])
+    return told
+
+
 def kept(settings, tmp_path):
     deadline = time.monotonic() + 10
     while not (lines := (tmp_path / "log.jsonl").read_text().splitlines()):
@@ -57,7 +71,9 @@ def kept(settings, tmp_path):
 def test_without_the_setting_no_prompt_is_kept_anywhere(settings, tmp_path, ruling):
     quiet = settings.model_copy(update={"prompts": False})
     records = Records(quiet, FakeTelemetry())
-    records.dispatched("r1", body(), QUERY, "small", ruling)
+    told = story("r1", ruling)
+    records.dispatched(told)
+    records.over(told)
     asyncio.run(records.score("r1", 1.0))
     assert "why" not in json.dumps(kept(quiet, tmp_path))
     assert b"why" not in b"".join(f.read_bytes() for f in tmp_path.glob("f.sqlite*"))
@@ -66,8 +82,10 @@ def test_without_the_setting_no_prompt_is_kept_anywhere(settings, tmp_path, ruli
 
 def test_with_it_the_prompt_and_the_whole_decision_are(settings, tmp_path, ruling):
     records = Records(settings, FakeTelemetry())
-    records.dispatched("r1", body(), QUERY, "small", ruling)
-    asyncio.run(records.score("r1", 1.0))
+    told = story("r1", ruling)
+    records.dispatched(told)
+    records.over(told)
+    assert asyncio.run(records.score("r1", 1.0)) == "small"
     record = kept(settings, tmp_path)
     assert record["model"] == "auto" and record["router"] == "toy@1"
     assert record["messages"] == [{"role": "user", "content": "why?"}]
@@ -81,7 +99,7 @@ def test_a_request_that_another_replica_writes_a_moment_later_is_waited_for(sett
     async def race():
         scored = asyncio.create_task(here.score("r1", 0.5))
         await asyncio.sleep(0.1)
-        there.dispatched("r1", body(), QUERY, "small", ruling)
+        there.dispatched(story("r1", ruling))
         await scored
 
     asyncio.run(race())
@@ -93,7 +111,7 @@ def test_a_request_that_another_replica_writes_a_moment_later_is_waited_for(sett
 
 def test_without_a_database_the_answer_names_the_setting():
     records = Records(RecordSettings(), FakeTelemetry())
-    records.dispatched("r1", body(), QUERY, "small", None)
+    records.dispatched(story("r1", None))
     with pytest.raises(NotConfigured, match="records.database"):
         asyncio.run(records.score("r1", 1.0))
 
@@ -107,7 +125,7 @@ def test_a_lost_database_costs_feedback_and_no_request(settings, ruling, monkeyp
 
     monkeypatch.setattr(FeedbackStore, "remember", gone)
     monkeypatch.setattr(FeedbackStore, "score", gone)
-    records.dispatched("r1", body(), QUERY, "small", ruling)
+    records.dispatched(story("r1", ruling))
     with pytest.raises(FeedbackUnavailable):
         asyncio.run(records.score("r1", 1.0))
     assert telemetry.lost == 1
@@ -130,7 +148,7 @@ def test_a_full_disk_costs_feedback_while_it_is_full_and_no_request(small_disk, 
     records = Records(RecordSettings(database=f"sqlite:///{small_disk}/f.sqlite"), telemetry)
 
     async def asked(request_id):
-        records.dispatched(request_id, body(), QUERY, "small", ruling)
+        records.dispatched(story(request_id, ruling))
         await records.score(request_id, 1.0)
 
     asyncio.run(asked("before"))
@@ -149,6 +167,6 @@ def test_a_full_disk_costs_feedback_while_it_is_full_and_no_request(small_disk, 
 def test_old_requests_are_forgotten(settings, ruling):
     brief = settings.model_copy(update={"keep_days": 1e-9})
     records = Records(brief, FakeTelemetry())
-    records.dispatched("r1", body(), QUERY, "small", ruling)
+    records.dispatched(story("r1", ruling))
     with pytest.raises(UnknownRequest):
         asyncio.run(records.score("r1", 1.0))
