@@ -3,8 +3,8 @@
 Written once the request is over, answered or refused. In the order of what happened:
 
     time, request_id, endpoint        time.time() of its arrival; x-request-id; the path after /v1
-    key, model, input_tokens,         who asked (local: no keys), auto or the expert that it named, its
-      max_tokens, wish,                 tokens as estimated, its own limit, what it asked of routing,
+    key, model, input_tokens,         who asked (local: no keys), auto or the expert it named, its
+      max_tokens, wish,                 tokens as estimated, its own limit, what it wished,
       previous, bound_to                who answered the turn before, who has its tool loop
     router, objective, guarded,       of a routed request: what decided, see protocol.Decision
       novelty, experts                  experts: in the order to ask them, see protocol.Candidate

@@ -19,7 +19,59 @@ _QUALITY = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 _EXPERT = ("expert",)
 
 
-class AnswerTelemetry:
+class StateTelemetry:
+    """What one ingress replica is like now.
+
+    Args:
+        replica: labels every figure.
+    """
+
+    def __init__(self, replica: str) -> None:
+        self._replica = replica
+        self._guarding: str | None = None
+        self._share = Gauge(
+            "pointsman_expert_share",
+            "Share of a replica's last 500 routed requests.",
+            ("expert", "replica"),
+        )
+        self._depth = Gauge(
+            "pointsman_expert_queue_depth",
+            "Requests of a replica that are under way at an expert.",
+            ("expert", "replica"),
+        )
+        self._ood = Gauge(
+            "pointsman_ood_ratio",
+            "Share of a replica's last 500 routed requests that are unlike any training prompt.",
+            ("replica",),
+        )
+        self._guard = Gauge(
+            "pointsman_guard_active",
+            "1 while the router steps aside at the settings' objective.",
+            ("router", "replica"),
+        )
+
+    def now(
+        self,
+        shares: Mapping[str, float],
+        ood_ratio: float,
+        depths: Mapping[str, int],
+        router: str,
+        *,
+        guarded: bool,
+    ) -> None:
+        """The figures of this moment, by expert."""
+        for expert, share in shares.items():
+            self._share.set(share, tags={"expert": expert, "replica": self._replica})
+        for expert, depth in depths.items():
+            self._depth.set(depth, tags={"expert": expert, "replica": self._replica})
+        self._ood.set(ood_ratio, tags={"replica": self._replica})
+        if self._guarding not in (None, router):
+            self._guard.set(0, tags={"router": str(self._guarding), "replica": self._replica})
+        self._guarding = router
+        self._guard.set(float(guarded), tags={"router": router, "replica": self._replica})
+
+
+class AnswerTelemetry(StateTelemetry):
     """The answers of one ingress replica.
 
     Args:
@@ -27,8 +79,7 @@ class AnswerTelemetry:
     """
 
     def __init__(self, replica: str) -> None:
-        self._replica = replica
-        self._guarding: str | None = None
+        super().__init__(replica)
         self._requests = Counter(
             "pointsman_requests_total",
             "Requests dispatched, by expert and by who chose it (router or client).",
@@ -81,26 +132,6 @@ class AnswerTelemetry:
             "Routed requests that the guard decided.",
             ("router",),
         )
-        self._share = Gauge(
-            "pointsman_expert_share",
-            "Share of a replica's last 500 routed requests.",
-            ("expert", "replica"),
-        )
-        self._depth = Gauge(
-            "pointsman_expert_queue_depth",
-            "Requests of a replica that are under way at an expert.",
-            ("expert", "replica"),
-        )
-        self._ood = Gauge(
-            "pointsman_ood_ratio",
-            "Share of a replica's last 500 routed requests that are unlike any training prompt.",
-            ("replica",),
-        )
-        self._guard = Gauge(
-            "pointsman_guard_active",
-            "1 while the router steps aside at the settings' objective.",
-            ("router", "replica"),
-        )
 
     def dispatched(self, expert: str, decision: Decision | None) -> None:
         """One request goes to this expert, by a decision or, None, by the client's choice."""
@@ -151,26 +182,6 @@ class AnswerTelemetry:
     def measured(self, expert: str, score: float) -> None:
         """Somebody says what an answer was worth."""
         self._measured.observe(score, tags={"expert": expert})
-
-    def now(
-        self,
-        shares: Mapping[str, float],
-        ood_ratio: float,
-        depths: Mapping[str, int],
-        router: str,
-        *,
-        guarded: bool,
-    ) -> None:
-        """The figures of this moment, by expert."""
-        for expert, share in shares.items():
-            self._share.set(share, tags={"expert": expert, "replica": self._replica})
-        for expert, depth in depths.items():
-            self._depth.set(depth, tags={"expert": expert, "replica": self._replica})
-        self._ood.set(ood_ratio, tags={"replica": self._replica})
-        if self._guarding not in (None, router):
-            self._guard.set(0, tags={"router": str(self._guarding), "replica": self._replica})
-        self._guarding = router
-        self._guard.set(float(guarded), tags={"router": router, "replica": self._replica})
 
 
 class AccessTelemetry:
