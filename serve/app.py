@@ -9,7 +9,7 @@ from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.llm.ingress import make_fastapi_ingress
 
-from serve.config import RolloutSettings, parse_settings
+from serve.config import RolloutSettings, Settings, parse_settings
 from serve.online.endpoints import ENDPOINTS
 from serve.online.experts import deployment, llm_config
 from serve.online.ingress import RouterIngress
@@ -26,12 +26,20 @@ def build(args: dict[str, Any]) -> Application:
         SetupError: the settings, the router artifact or a model's bytes are not right; raised
             before any model is loaded.
     """
-    settings = parse_settings(args, "args")
+    return assembled(parse_settings(args, "args"), RouterIngress)
+
+
+def assembled(settings: Settings, ingress_class: type[RouterIngress]) -> Application:
+    """The application of these settings; a load test may bring an ingress of its own.
+
+    Raises:
+        SetupError: see build.
+    """
     check_router(settings, RolloutSettings())
     local = [expert for expert in settings.experts if expert.model is not None]
     configs = {expert.id: llm_config(expert, settings.limits.timeout_s) for expert in local}
     ingress = make_fastapi_ingress(
-        RouterIngress, endpoint_map=ENDPOINTS, app=surface(settings.limits.body_bytes)
+        ingress_class, endpoint_map=ENDPOINTS, app=surface(settings.limits.body_bytes)
     )
     return serve.deployment(
         ingress,

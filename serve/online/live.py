@@ -125,7 +125,14 @@ class Live:
                 for name, total in self._sums.items()
             },
             "curve": self._curve(router),
+            "priciest": self._priciest(),
         }
+
+    def _priciest(self) -> str | None:
+        """Who would have cost the most for the last routed requests; None: there are none."""
+        if not self._window:
+            return None
+        return self._experts[priciest(np.array([one.cost_usd for one in self._window]))]
 
     def _curve(self, router: RoutingPipeline) -> dict[str, Any]:
         seen = [one for one in self._window if any(one.may)]
@@ -169,6 +176,7 @@ def together(replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "replicas": len(replicas),
         "router": replicas[0]["router"],
         "best_single": replicas[0]["best_single"],
+        "priciest": next((one["priciest"] for one in replicas if one["priciest"]), None),
         "guard_active": replicas[0]["guard_active"],
         "ood_ratio": sum(one["novel"] for one in replicas) / window,
         "requests": sum(expert["requests"] for expert in experts),

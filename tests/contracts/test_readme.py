@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import constants
 from pydantic import BaseModel
+from ray.util.metrics import Metric
 
 from serve import __version__
 from serve.config import (
@@ -31,6 +32,8 @@ from serve.config import (
     RouterSettings,
 )
 from serve.offline.score import score
+from serve.online.metering import AccessTelemetry, AnswerTelemetry
+from serve.online.telemetry import Telemetry
 from serve.settings_file import read_config, settings_of
 from serve.sizing.asks import GIB, asks_of
 from serve.sizing.cluster import Cluster, Node
@@ -121,3 +124,18 @@ def test_the_changelog_knows_the_version(repository):
     assert f"## {__version__}" in (repository / "CHANGELOG.md").read_text()
     pyproject = (repository / "pyproject.toml").read_text()
     assert f'version = "{__version__}"' in pyproject
+
+
+def test_every_metric_is_in_the_table_with_its_labels(repository):
+    text = section((repository / "README.md").read_text(), "## Metrics", "## What a request")
+    told = {
+        name: tuple(labels.split(", ")) if labels else ()
+        for name, labels in re.findall(r"`ray_(pointsman_\w+)(?:\{([^}]*)\})?`", text)
+    }
+    made = {
+        metric.info["name"]: tuple(metric.info["tag_keys"])
+        for telemetry in (Telemetry("test"), AnswerTelemetry("test"), AccessTelemetry())
+        for metric in vars(telemetry).values()
+        if isinstance(metric, Metric)
+    }
+    assert made == told
