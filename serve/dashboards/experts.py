@@ -48,7 +48,7 @@ def _now() -> Row:
                 width=THIRD,
             ),
             number(
-                "Replicas healthy",
+                "Replicas healthy now",
                 "Ray Serve's: replicas of each expert and of the ingress that run.",
                 COUNT,
                 Query(
@@ -58,7 +58,7 @@ def _now() -> Row:
                 width=THIRD,
             ),
             number(
-                "Circuits open",
+                "Circuits open now",
                 "Ingress replicas that send an expert nothing because it failed.",
                 COUNT,
                 Query(summed("ray_pointsman_circuit_open", "expert", _EXPERT), "{{expert}}"),

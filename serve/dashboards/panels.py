@@ -28,6 +28,7 @@ HALF, THIRD, QUARTER = 12, 8, 6
 Panel: TypeAlias = timeseries.Panel | stat.Panel | bargauge.Panel
 
 _SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+_LAST = common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def number(
         .span(width)
         .color_mode(looks.BigValueColorMode.NONE)
         .graph_mode(looks.BigValueGraphMode.NONE)
+        .reduce_options(_LAST)
         .no_value("none yet")
     )
     if words:
@@ -139,7 +141,8 @@ def number(
 
 def bars(title: str, says: str, unit: str, *queries: Query, width: int = HALF) -> bargauge.Panel:
     """As `number`, compared side by side; of values from 0 to 1."""
-    plain = grafana.ThresholdsConfig().steps([models.Threshold(value=None, color="blue")])
+    # A color for each series: without it Grafana paints by thresholds, red from 80.
+    by_series = grafana.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC)
     return (
         bargauge.Panel()
         .title(title)
@@ -149,7 +152,8 @@ def bars(title: str, says: str, unit: str, *queries: Query, width: int = HALF) -
         .unit(unit)
         .min(0)
         .max(1)
-        .thresholds(plain)
+        .color_scheme(by_series)
+        .reduce_options(_LAST)
         .orientation(looks.VizOrientation.HORIZONTAL)
         .height(8)
         .span(width)

@@ -27,7 +27,10 @@ def per_second(counter: str, by: str = "", where: str = "", window: str = WINDOW
 
 
 def grown(counter: str, by: str = "", where: str = "") -> str:
-    """What a counter counted in the time that the dashboard shows."""
+    """What a counter counted in the time that the dashboard shows: Prometheus's estimate.
+
+    A counter appears with what it has counted by then, which Prometheus does not see grow.
+    """
     return f"sum{_by(by)} (increase({counter}{_braced(where)}[$__range]))"
 
 

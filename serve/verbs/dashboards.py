@@ -34,7 +34,7 @@ def add(verbs: Verbs) -> None:
     publish.add_argument(
         "--datasource",
         metavar="NAME",
-        help="the Prometheus data source to show first; default: Grafana's default one",
+        help="the Prometheus data source to show first; default: the first that Grafana lists",
     )
     publish.add_argument(
         "--prometheus",
