@@ -17,6 +17,8 @@ FORBIDDEN = {
     "encoding": {"ray", "vllm", "fastapi", "serve.online", "serve.offline", "serve.routing"},
     "online": {"serve.offline"},
     "offline": {"ray", "vllm", "serve.online"},
+    "dashboards": HEAVY
+    | {f"serve.{room}" for room in ("online", "offline", "routing", "encoding")},
     "sizing": HEAVY | {"serve.online", "serve.offline"},
 }
 FILES = sorted(SERVE.rglob("*.py"))
