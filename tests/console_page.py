@@ -1,12 +1,15 @@
 """The console in a headless Chromium, step by step: for the fake pointsman and for the real one.
 
-    python -c 'from tests.console_page import screenshot; screenshot("http://127.0.0.1:8000", "console.png")'
+As a program it takes the README's picture, of a running application:
+
+    python -m tests.console_page http://127.0.0.1:8000 deployments/console.png
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,13 +68,12 @@ class Console:
 
     Attributes:
         faults: the browser's errors and breaches of the content security policy.
-        refused: answers of status 400 and more, as the browser's console tells of them.
     """
 
     def __init__(self, page: Page, timeout_s: float = 10) -> None:
         self.page = page
         self.faults: list[str] = []
-        self.refused: list[str] = []
+        self._refused: list[str] = []
         self._answer_ms = timeout_s * 1000
         page.on("console", self._logged)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -84,8 +86,8 @@ class Console:
 
     def write(self, question: str) -> None:
         """A draft, not sent; waits for its preview."""
-        with self.page.expect_response("**/v1/route"):
-            self.page.get_by_label("Question").fill(question)
+        self.page.get_by_label("Question").fill(question)
+        self._decided()
         expect(self.page.locator("#candidates tbody tr").first).to_be_visible()
 
     def begin(self, question: str) -> None:
@@ -120,10 +122,12 @@ class Console:
 
     def slide(self, tradeoff: float) -> str:
         """Moves the slider, with a question in hand; who would answer there."""
-        with self.page.expect_response("**/v1/route"):
-            self.page.get_by_label("Quality or cost").fill(f"{tradeoff:.2f}")
+        self.page.get_by_label("Quality or cost").fill(f"{tradeoff:.2f}")
+        self._decided()
         expect(self.page.locator("#pick")).to_contain_text("Would answer")
-        expect(self.page.locator("#curve .marker")).to_have_attribute("data-tradeoff", f"{tradeoff:g}")
+        expect(self.page.locator("#curve .marker")).to_have_attribute(
+            "data-tradeoff", f"{tradeoff:g}"
+        )
         return self.page.locator("#pick .named").inner_text().strip()
 
     def marker(self) -> tuple[float, float]:
@@ -160,13 +164,22 @@ class Console:
         self.page.get_by_label("API key", exact=True).and_(self.page.locator("input")).fill(key)
         self.page.get_by_role("button", name="Use this key").click()
 
+    def refusals(self) -> list[str]:
+        """Answers of status 400 and more since the last call, as the browser tells of them."""
+        refused, self._refused = self._refused, []
+        return refused
+
     def overflow(self) -> int:
         """Pixels by which the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
+    def _decided(self) -> None:
+        pick = self.page.locator("#pick")
+        expect(pick).to_have_attribute("aria-busy", "false", timeout=self._answer_ms)
+
     def _logged(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            kept = self.refused if message.text.startswith(REFUSED) else self.faults
+            kept = self._refused if message.text.startswith(REFUSED) else self.faults
             kept.append(message.text)
 
 
@@ -225,3 +238,7 @@ def _row(row: Locator) -> Row:
         mark.inner_text() if mark.count() else "",
         barred.inner_text() if barred.count() else "",
     )
+
+
+if __name__ == "__main__":
+    screenshot(*sys.argv[1:3])

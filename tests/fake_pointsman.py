@@ -20,12 +20,12 @@ from serve.errors import (
     Forbidden,
     NotConfigured,
     RepeatedFeedback,
-    RequestError,
     Unauthorized,
 )
 from serve.online.surface import surface
 
 WORDS = ["The", " <b>Danube</b>", " flows", " through", " Vienna", "."]
+QUESTION, ANSWER = "Which river flows through Vienna?", "".join(WORDS)
 ADMIN, USER = "admin-key", "user-key"
 EXPERTS = {"small": (0.46, 1.0e-6), "large": (0.58, 2.4e-6), "asleep": (0.6, 9.0e-6)}
 """Predicted quality, dollars an answer; `asleep` is always barred, `small` the best single."""
@@ -42,7 +42,7 @@ class FakePointsman:
         go_on: while it is not set, a stream stops after its second word.
         routed: requests that were routed: before the first the traffic has no curve.
         bodies: of chats, as they came.
-        left: streams whose client went before their end.
+        left: set once the client of a stream went before its end.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class FakePointsman:
         self.go_on.set()
         self.routed = 0
         self.bodies: list[dict[str, Any]] = []
-        self.left = 0
+        self.left = threading.Event()
         self.lives = 0
         self.app = surface()
         self.app.get("/v1/models")(self.models)
@@ -65,7 +65,10 @@ class FakePointsman:
 
     async def models(self, request: Request) -> dict[str, Any]:
         self._key(request)
-        return {"object": "list", "data": [{"id": name} for name in ["auto", "auto:cheap", *EXPERTS]]}
+        return {
+            "object": "list",
+            "data": [{"id": name} for name in ["auto", "auto:cheap", *EXPERTS]],
+        }
 
     async def live(self, request: Request) -> dict[str, Any]:
         if self._key(request) not in ("", ADMIN):
@@ -134,7 +137,7 @@ class FakePointsman:
                 yield _data({"choices": [], "usage": _usage(len(WORDS))})
             yield "data: [DONE]\n\n"
         except asyncio.CancelledError:
-            self.left += 1
+            self.left.set()
             raise
 
     async def rate(self, request: Request) -> JSONResponse:
@@ -185,7 +188,9 @@ def _decision(body: dict[str, Any]) -> dict[str, Any]:
 
 def _point(tradeoff: float) -> dict[str, Any]:
     large = (1 - tradeoff) ** 2
-    mean = [large * b + (1 - large) * a for a, b in zip(EXPERTS["small"], EXPERTS["large"], strict=True)]
+    mean = [
+        large * b + (1 - large) * a for a, b in zip(EXPERTS["small"], EXPERTS["large"], strict=True)
+    ]
     return {
         "tradeoff": tradeoff,
         "quality": mean[0],

@@ -8,8 +8,14 @@ export class Candidates {
   #pick = at("pick");
   #reason = at("reason");
 
+  // Whether another decision is on its way.
+  busy(is) {
+    this.#pick.ariaBusy = String(is);
+  }
+
   // A text in place of the table.
   say(text) {
+    this.busy(false);
     this.#table.hidden = true;
     this.#pick.textContent = text;
     this.#reason.textContent = "";
@@ -17,6 +23,7 @@ export class Candidates {
 
   // Args: a decision as in /v1/route; the expert that it goes to, or null; whether it answers now.
   show(decision, expert, answers) {
+    this.busy(false);
     const dearest = Math.max(...decision.experts.map((candidate) => candidate.cost_usd));
     const rows = decision.experts.map((candidate) =>
       row(candidate, dearest, candidate.id === expert && (answers ? "answers" : "pick")),

@@ -45,6 +45,7 @@ export class Choice {
   sent() {
     clearTimeout(this.#timer);
     this.#asking.abort();
+    this.#candidates.busy(false);
   }
 
   // Args: /v1/live, or null where it does not answer.
@@ -64,6 +65,7 @@ export class Choice {
 
   #soon() {
     this.sent();
+    this.#candidates.busy(true);
     this.#timer = setTimeout(() => this.#ask(), SETTLED_MS);
   }
 
@@ -122,7 +124,7 @@ export class Choice {
     const points = traffic.length > 0 ? traffic : alone;
     at("curve-of").textContent =
       traffic.length > 0
-        ? `What each tradeoff would have made of the last ${counted(requests, "routed request")}.`
+        ? `What each tradeoff would have made of the traffic: ${counted(requests, "routed request")}.`
         : "No routed request yet. " +
           (alone.length > 0
             ? "This is the curve of your question alone."
