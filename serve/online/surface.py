@@ -22,6 +22,7 @@ from vllm.exceptions import VLLMClientError
 from serve import __version__
 from serve.config import LimitSettings
 from serve.errors import ExpertUnavailable, RequestError, TooLarge
+from serve.online.console.routes import add as add_console
 from serve.online.serve_llm import ErrorInfo, OpenAIHTTPException
 
 ANTHROPIC = "/v1/messages"
@@ -80,7 +81,7 @@ class BodyLimit:
 
 
 def surface(body_bytes: int = LimitSettings().body_bytes) -> FastAPI:
-    """A fresh application without routes, which takes bodies of so many bytes."""
+    """A fresh application with the console alone, which takes bodies of so many bytes."""
     app = FastAPI(title="pointsman", version=__version__)
     app.add_middleware(BodyLimit, limit=body_bytes)
     app.add_exception_handler(RequestError, _request_error)
@@ -89,6 +90,7 @@ def surface(body_bytes: int = LimitSettings().body_bytes) -> FastAPI:
     app.add_exception_handler(OpenAIHTTPException, _serve_llm_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _mistake_of_ours)
+    add_console(app)
     return app
 
 
