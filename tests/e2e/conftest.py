@@ -61,13 +61,17 @@ class Application:
             return error.code, json.load(error), dict(error.headers)
 
     def raw(self, path: str, text: str) -> tuple[int, str]:
+        status, answer, _ = self.text(path, text)
+        return status, answer
+
+    def text(self, path: str, text: str) -> tuple[int, str, dict]:
         request = urllib.request.Request(self.url + path, data=text.encode(), method="POST")
         request.add_header("content-type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
-                return answer.status, answer.read().decode()
+                return answer.status, answer.read().decode(), dict(answer.headers)
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            return error.code, error.read().decode(), dict(error.headers)
 
     def processes(self) -> list[psutil.Process]:
         top = psutil.Process(self.process.pid)
