@@ -109,7 +109,7 @@ def number(
     width: int = QUARTER,
     words: Mapping[int, str] | None = None,
 ) -> stat.Panel:
-    """What holds at the end of the time shown, a number for each series; arguments as of `lines`.
+    """What holds at the end of the time shown, a number for each series.
 
     Args:
         title: of the panel.
