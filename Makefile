@@ -15,7 +15,7 @@ PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp 
 SEEDS ?= 5
 UNSEEN ?= default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
 
-.PHONY: setup serve test fuzz soak overload nodes simulate check format lock table router demo results evaluation papers unseen encoders cascades manifests image-cpu image-gpu
+.PHONY: setup serve test fuzz soak overload nodes simulate check format lock dashboards table router demo results evaluation papers unseen encoders cascades manifests image-cpu image-gpu
 
 setup: $(INSTALLED)
 
@@ -82,6 +82,10 @@ demo: setup
 
 results: setup
 	$(BIN)/pointsman score --table deployments/local/table --experts $(LOCAL)
+
+# After a change of serve/dashboards.
+dashboards: setup
+	$(BIN)/pointsman dashboards write deployments/grafana
 
 # k8s/README.md. The manifests' serveConfigV2 from deployments/, and the images (needs docker).
 IMAGE ?= pointsman:0.1.0

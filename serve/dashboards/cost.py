@@ -127,14 +127,14 @@ def _savings() -> Row:
                 "Saved per hour",
                 "By answers that cost less than that expert's would have for as many tokens.",
                 USD,
-                Query(hourly(_SAVED), "against {{against}}"),
+                Query(f"{hourly(_SAVED)} or 0 * {hourly(_LOST)}", "against {{against}}"),
                 width=THIRD,
             ),
             lines(
                 "Lost per hour",
-                "By answers that cost more. No line: none did.",
+                "By answers that cost more.",
                 USD,
-                Query(hourly(_LOST), "against {{against}}"),
+                Query(f"{hourly(_LOST)} or 0 * {hourly(_SAVED)}", "against {{against}}"),
                 width=THIRD,
             ),
             lines(

@@ -17,7 +17,7 @@ from serve.dashboards.panels import (
     lines,
     number,
 )
-from serve.dashboards.promql import per_second, summed
+from serve.dashboards.promql import counted, per_second, summed
 
 _EXPERT = 'expert=~"$expert"'
 _MODEL = 'model_name=~"$expert"'
@@ -166,10 +166,14 @@ def _faults() -> Row:
         [
             lines(
                 "Failures",
-                "Requests that an expert failed. No line: none was seen.",
+                "Requests that an expert failed.",
                 REQUESTS,
                 Query(
-                    per_second("ray_pointsman_expert_failures_total", "expert", _EXPERT),
+                    counted(
+                        per_second("ray_pointsman_expert_failures_total", "expert", _EXPERT),
+                        "expert",
+                        _EXPERT,
+                    ),
                     "{{expert}}",
                 ),
                 width=THIRD,
@@ -185,7 +189,12 @@ def _faults() -> Row:
                 "Wake-ups",
                 "Times that a request found an expert without a replica and woke it, in all.",
                 COUNT,
-                Query(summed("ray_pointsman_wakeups_total", "expert", _EXPERT), "{{expert}}"),
+                Query(
+                    counted(
+                        summed("ray_pointsman_wakeups_total", "expert", _EXPERT), "expert", _EXPERT
+                    ),
+                    "{{expert}}",
+                ),
                 width=THIRD,
             ),
         ],

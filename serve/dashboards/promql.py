@@ -55,6 +55,19 @@ def share(part: str, whole: str) -> str:
     return f"({part} or vector(0)) / {whole}"
 
 
+def counted(expr: str, by: str = "", where: str = "") -> str:
+    """The same, and 0 where nothing was counted: what is rare has no series until it happens.
+
+    Args:
+        expr: of such a counter.
+        by: `expert` where it is by expert: each gets its 0; else there is one.
+        where: matchers of the experts.
+    """
+    if not by:
+        return f"{expr} or vector(0)"
+    return f"{expr} or 0 * {summed('ray_pointsman_requests_total', by, where)}"
+
+
 def difference(gained: str, lost: str) -> str:
     """Gained minus lost, series by series, where either may never have been counted."""
     return f"({gained} or 0 * {lost}) - ({lost} or 0 * {gained})"

@@ -21,7 +21,7 @@ from serve.dashboards.panels import (
     lines,
     number,
 )
-from serve.dashboards.promql import difference, grown, mean, per_second, share, summed
+from serve.dashboards.promql import counted, difference, grown, mean, per_second, share, summed
 
 _EXPERT = 'expert=~"$expert"'
 _ROUTED = 'chosen_by="router"'
@@ -212,15 +212,16 @@ def _guard() -> Row:
 
 
 def _faults() -> Row:
+    fallbacks = per_second("ray_pointsman_fallbacks_total", "expert", _EXPERT)
     return Row(
         "Errors",
         [
             lines(
                 "Errors by status",
                 "Requests that ended in an error, by HTTP status; `stream`: an answer that broke "
-                "off. No line: none was seen.",
+                "off.",
                 REQUESTS,
-                Query(per_second("ray_pointsman_errors_total", "status"), "{{status}}"),
+                Query(counted(per_second("ray_pointsman_errors_total", "status")), "{{status}}"),
                 width=QUARTER,
                 stacked=True,
             ),
@@ -229,8 +230,11 @@ def _faults() -> Row:
                 "Requests answered 429 because the queues were full, and requests refused before "
                 "a decision: unauthorized, forbidden, or by which limit of the key.",
                 REQUESTS,
-                Query(per_second("ray_pointsman_shed_total"), "queues full"),
-                Query(per_second("ray_pointsman_refused_requests_total", "reason"), "{{reason}}"),
+                Query(counted(per_second("ray_pointsman_shed_total")), "queues full"),
+                Query(
+                    counted(per_second("ray_pointsman_refused_requests_total", "reason")),
+                    "{{reason}}",
+                ),
                 width=QUARTER,
                 stacked=True,
             ),
@@ -238,7 +242,7 @@ def _faults() -> Row:
                 "Fallbacks",
                 "Requests that went on to another expert, by the one that failed.",
                 REQUESTS,
-                Query(per_second("ray_pointsman_fallbacks_total", "expert", _EXPERT), "{{expert}}"),
+                Query(counted(fallbacks, "expert", _EXPERT), "{{expert}}"),
                 width=QUARTER,
                 stacked=True,
             ),
@@ -247,7 +251,7 @@ def _faults() -> Row:
                 "Queries decided by the experts' means alone, since the router's model did not "
                 "answer.",
                 PER_SECOND,
-                Query(per_second("ray_pointsman_blind_decisions_total"), "blind"),
+                Query(counted(per_second("ray_pointsman_blind_decisions_total")), "blind"),
                 width=QUARTER,
             ),
         ],

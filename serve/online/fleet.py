@@ -121,6 +121,8 @@ class Fleet:
         self._members = {
             expert.id: Member(expert, upstreams[expert.id], limits.failures) for expert in experts
         }
+        for name in self._members:
+            telemetry.circuit(name, is_open=False)  # a gauge that nobody sets is not there
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watch: asyncio.Task[None] | None = None
 

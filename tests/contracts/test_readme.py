@@ -40,6 +40,7 @@ from serve.sizing.cluster import Cluster, Node
 from serve.sizing.models import model_at
 from serve.sizing.report import Report
 from serve.sizing.shortfalls import shortfalls
+from tests.dashboards.test_promql import LABELS
 
 
 def section(text: str, start: str, end: str) -> str:
@@ -139,3 +140,14 @@ def test_every_metric_is_in_the_table_with_its_labels(repository):
         if isinstance(metric, Metric)
     }
     assert made == told
+
+
+def test_every_metric_of_the_dashboards_is_in_the_table_with_its_labels(repository):
+    text = section((repository / "README.md").read_text(), "## Metrics", "## What a request")
+    told = {
+        name: set(re.findall(r"\w+", labels))
+        for name, labels in re.findall(r"`(ray_\w+)(?:\{([^}]*)\})?`", text)
+    }
+    assert set(LABELS) - set(told) == set()
+    for name, labels in LABELS.items():
+        assert set(labels) - {"le"} <= told[name], name
