@@ -49,6 +49,12 @@ class Application:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def live(self) -> dict:
+        """/v1/live."""
+        status, told = self.get("/v1/live")
+        assert status == 200, told
+        return json.loads(told)
+
     def post(self, path: str, body: object, **headers: str) -> tuple[int, dict, dict]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method="POST")
