@@ -13,16 +13,17 @@ from functools import cache
 from importlib.abc import Traversable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from referencing import Registry, Resource
 
 from tests.k8s.kustomize import Document
+from tests.k8s.prometheus_operator import MODELS
 
 KUBERAY = Path(os.environ.get("POINTSMAN_KUBERAY", "../shared/kuberay-1.7.0"))
 VERSIONS = ("1.31.0", kubernetes_validate.latest_version())
@@ -38,7 +39,7 @@ def problems(document: Document) -> Iterator[str]:
             yield from pod_problems(document)
             yield from _metadata(document)
     elif group == "monitoring.coreos.com":
-        yield from _pod_monitor(document)
+        yield from _of_the_prometheus_operator(document)
         yield from _metadata(document)
     else:
         yield from _built_in(document)
@@ -141,42 +142,9 @@ def _admitted(value: Any, schema: Any) -> Any:
     return {**defaults, **present}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Relabeling(_Strict):
-    sourceLabels: list[str]
-    targetLabel: str
-
-
-class _Endpoint(_Strict):
-    port: str
-    relabelings: list[_Relabeling] = []
-
-
-class _Selector(_Strict):
-    matchLabels: dict[str, str]
-
-
-class _PodMonitorSpec(_Strict):
-    jobLabel: str
-    selector: _Selector
-    podMetricsEndpoints: list[_Endpoint]
-
-
-class _PodMonitor(_Strict):
-    """The fields of the Prometheus operator's PodMonitor that k8s/ uses, and no others."""
-
-    apiVersion: Literal["monitoring.coreos.com/v1"]
-    kind: Literal["PodMonitor"]
-    metadata: dict[str, Any]
-    spec: _PodMonitorSpec
-
-
-def _pod_monitor(document: Document) -> Iterator[str]:
+def _of_the_prometheus_operator(document: Document) -> Iterator[str]:
     try:
-        _PodMonitor.model_validate(document)
+        MODELS[document["kind"]].model_validate(document)
     except ValidationError as error:
         for each in error.errors():
             yield f"{'.'.join(map(str, each['loc']))}: {each['msg']}"

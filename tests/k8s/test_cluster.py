@@ -57,20 +57,25 @@ def workers(cluster: Document) -> dict[str, Document]:
     return {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
 
 
+def monitors() -> list[Document]:
+    built = build(ROOT / "k8s/monitoring")
+    return [document for document in built if document["kind"] == "PodMonitor"]
+
+
 def test_every_selector_finds_pods(documents, pods):
     for document in documents:
         spec = document.get("spec", {})
         for name in ("selector", "podSelector"):
             if name in spec:
                 assert selected(spec[name], pods), document["metadata"]["name"]
-    for monitor in build(ROOT / "k8s/monitoring"):
+    for monitor in monitors():
         assert selected(monitor["spec"]["selector"], pods), monitor["metadata"]["name"]
 
 
 def test_the_ports_that_are_scraped_are_there(cluster, pods):
     templates = {"head": cluster["headGroupSpec"]["template"]}
     templates |= {name: group["template"] for name, group in workers(cluster).items()}
-    for monitor in build(ROOT / "k8s/monitoring"):
+    for monitor in monitors():
         for name in selected(monitor["spec"]["selector"], pods):
             there = {port["name"] for port in container(templates[name])["ports"]}
             assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= there
