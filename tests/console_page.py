@@ -27,6 +27,7 @@ QUESTIONS = (
     "Write a haiku about rain on a tin roof.",
     "Is a tomato a fruit or a vegetable?",
     "Which river flows through Vienna?",
+    "And which through Paris?",
 )
 
 
@@ -201,7 +202,7 @@ def screenshot(
     Args:
         url: of an application.
         file: PNG.
-        questions: the last one's answer is in the picture; those before make traffic.
+        questions: the last two are a conversation, in the picture; those before make traffic.
         dark: in dark colours.
     """
     with browser() as chromium:
@@ -212,8 +213,10 @@ def screenshot(
         )
         console = Console(page, timeout_s=120)
         console.open(url)
-        for question in questions:
+        for question in questions[:-2]:
+            console.ask(question)
             page.get_by_role("button", name="Clear").click()
+        for question in questions[-2:]:
             console.ask(question)
         page.wait_for_timeout(2500)  # for the live numbers of the last answer
         page.get_by_role("button", name="Send").evaluate("() => document.activeElement.blur()")
