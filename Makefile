@@ -87,10 +87,11 @@ results: setup
 dashboards: setup
 	$(BIN)/pointsman dashboards write deployments/grafana
 
-# k8s/README.md. The manifests' serveConfigV2 from deployments/, and the images (needs docker).
+# k8s/README.md. The manifests' serveConfigV2 and the PrometheusRule from deployments/, and the images (needs docker).
 IMAGE ?= pointsman:0.1.0
 manifests: setup
 	$(BIN)/python -m k8s.serve_config
+	$(BIN)/python -m k8s.prometheus_rule
 
 image-cpu:
 	docker build --build-arg TORCH_CPU=$(TORCH_CPU) -f k8s/images/Dockerfile.cpu -t $(IMAGE)-cpu .

@@ -15,9 +15,10 @@ from serve.online.live import Live
 from serve.online.metering import AnswerTelemetry
 from serve.online.records import Records
 from serve.online.story import Story
+from serve.online.telemetry import Telemetry
 
 PUBLISH_S = 5.0
-"""Gauges are set so often; Ray exports them every 10 s."""
+"""Gauges are set so often; Ray exports each every 10 s, for 20 s after it was last set."""
 
 
 class Books:
@@ -29,7 +30,8 @@ class Books:
         live: the figures of now.
         fleet: the experts now.
         router: what decides now.
-        telemetry: what is counted.
+        telemetry: what is counted of answers.
+        states: of decisions and faults, which are published too.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Books:
         fleet: Fleet,
         router: BatchedRouter,
         telemetry: AnswerTelemetry,
+        states: Telemetry,
     ) -> None:
         self._ledger = ledger
         self._records = records
@@ -47,12 +50,16 @@ class Books:
         self._fleet = fleet
         self._router = router
         self._telemetry = telemetry
+        self._states = states
         self._publisher: asyncio.Task[None] | None = None
+
+    def publish(self) -> None:
+        """Publish gauges from now on, on the event loop that serves."""
+        if self._publisher is None:
+            self._publisher = asyncio.get_running_loop().create_task(self._publish())
 
     def dispatched(self, story: Story) -> None:
         """An answer has begun."""
-        if self._publisher is None:
-            self._publisher = asyncio.get_running_loop().create_task(self._publish())
         assert story.opened is not None and story.read is not None
         decision = story.ruling.acting if story.ruling is not None else None
         self._telemetry.dispatched(story.opened.expert, decision)
@@ -102,4 +109,5 @@ class Books:
                 served.router,
                 guarded=not served.trusted,
             )
+            self._states.again()
             await asyncio.sleep(PUBLISH_S)

@@ -94,7 +94,15 @@ class RouterIngress:
         self._ledger = Ledger(shared_counters(settings.access, application), counted)
         self._live = Live([expert.id for expert in self._pool.experts])
         self._answered = AnswerTelemetry(self._replica)
-        books = Books(self._ledger, self._records, self._live, fleet, self._router, self._answered)
+        self._books = Books(
+            self._ledger,
+            self._records,
+            self._live,
+            fleet,
+            self._router,
+            self._answered,
+            self._telemetry,
+        )
         self._gateway = Gateway(
             settings,
             self._pool.experts,
@@ -102,7 +110,7 @@ class RouterIngress:
             fleet,
             door,
             self._ledger,
-            books,
+            self._books,
             self._telemetry,
         )
         self._plain = Plain(
@@ -262,6 +270,10 @@ class RouterIngress:
         """Prometheus text of this node: pointsman's, Serve's and vLLM's."""
         self._gateway.admin(request)
         return Response(await node_metrics(), media_type="text/plain; version=0.0.4")
+
+    async def check_health(self) -> None:
+        """Serve's call, every few seconds and once before the first request."""
+        self._books.publish()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Ray's call: what its policy is told of this replica (scaling.py)."""

@@ -39,6 +39,24 @@ _SIZES = [1, 2, 4, 8, 16, 32, 64, 128]
 _PAIR = ("router", "challenger")
 
 
+class State(Gauge):  # type: ignore[misc]
+    """A gauge of what changes seldom: Ray exports one for 20 s after it was last set."""
+
+    def __init__(self, name: str, description: str, labels: tuple[str, ...]) -> None:
+        super().__init__(name, description, labels)
+        self._values: dict[tuple[tuple[str, str], ...], float] = {}
+
+    def set(self, value: float, tags: dict[str, str]) -> None:
+        """From now on."""
+        self._values[tuple(tags.items())] = value
+        super().set(value, tags)
+
+    def again(self) -> None:
+        """What it was set to, once more."""
+        for tags, value in self._values.items():
+            super().set(value, dict(tags))
+
+
 class FaultTelemetry:
     """What goes wrong at one ingress replica."""
 
@@ -47,7 +65,7 @@ class FaultTelemetry:
         self._failures = Counter(
             "pointsman_expert_failures_total", "Requests that an expert failed.", ("expert",)
         )
-        self._circuit = Gauge(
+        self._circuit = State(
             "pointsman_circuit_open",
             "1 while an expert gets no requests of this replica because it failed.",
             ("expert", "replica"),
@@ -109,7 +127,7 @@ class Telemetry(FaultTelemetry):
             _SECONDS,
             ("stage",),
         )
-        self._router = Gauge(
+        self._router = State(
             "pointsman_router_info",
             "1 for the artifact that a replica serves.",
             ("router", "replica"),
@@ -163,6 +181,11 @@ class Telemetry(FaultTelemetry):
             self._router.set(0, tags={"router": self._serving, "replica": self._replica})
         self._serving = router
         self._router.set(1, tags={"router": router, "replica": self._replica})
+
+    def again(self) -> None:
+        """States are as they were: to be said every few seconds."""
+        self._circuit.again()
+        self._router.again()
 
     def refused(self) -> None:
         """This replica did not take an artifact."""

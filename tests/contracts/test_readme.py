@@ -128,7 +128,7 @@ def test_the_changelog_knows_the_version(repository):
 
 
 def test_every_metric_is_in_the_table_with_its_labels(repository):
-    text = section((repository / "README.md").read_text(), "## Metrics", "## What a request")
+    text = section((repository / "README.md").read_text(), "## Metrics", "### Dashboards")
     told = {
         name: tuple(labels.split(", ")) if labels else ()
         for name, labels in re.findall(r"`ray_(pointsman_\w+)(?:\{([^}]*)\})?`", text)
@@ -143,7 +143,7 @@ def test_every_metric_is_in_the_table_with_its_labels(repository):
 
 
 def test_every_metric_of_the_dashboards_is_in_the_table_with_its_labels(repository):
-    text = section((repository / "README.md").read_text(), "## Metrics", "## What a request")
+    text = section((repository / "README.md").read_text(), "## Metrics", "### Dashboards")
     told = {
         name: set(re.findall(r"\w+", labels))
         for name, labels in re.findall(r"`(ray_\w+)(?:\{([^}]*)\})?`", text)

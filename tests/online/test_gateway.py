@@ -82,7 +82,7 @@ class Application:
         self.live = Live([expert.id for expert in POOL])
         self.counted = AnswerTelemetry("test")
         records = Records(self.settings.records, telemetry)
-        books = Books(self.ledger, records, self.live, fleet, self.router, self.counted)
+        books = Books(self.ledger, records, self.live, fleet, self.router, self.counted, telemetry)
         self.gateway = Gateway(
             self.settings,
             POOL,
