@@ -42,7 +42,9 @@ LAST_ANSWERS_S = 30
 def main() -> None:
     """Entry point; a SetupError is one line and exit status 2."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m loadtest.load",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--url",

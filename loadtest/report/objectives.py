@@ -30,9 +30,9 @@ class Objectives(BaseModel):
     slo: Slo = Slo()
     prices: dict[str, Price] = Field(default_factory=dict)
 
-    @field_validator("objectives", mode="before")
+    @field_validator("objectives")
     @classmethod
-    def _known(cls, objectives: dict[str, object]) -> dict[str, object]:
+    def _known(cls, objectives: dict[str, float]) -> dict[str, float]:
         for name in objectives:
             if name not in MEASURES:
                 raise ValueError(f"{name} is not measured; these are: {', '.join(MEASURES)}")
@@ -64,7 +64,7 @@ def read(file: Path) -> Objectives:
         SettingsError: it cannot be read, or a name or a value in it is wrong.
     """
     try:
-        return Objectives.model_validate(yaml.safe_load(file.read_text()))
+        return Objectives.model_validate(yaml.safe_load(file.read_text()) or {})
     except (OSError, yaml.YAMLError) as error:
         raise SettingsError(f"{file}: {' '.join(str(error).split())}") from error
     except ValidationError as error:

@@ -20,7 +20,6 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem
 table { border-collapse: collapse; margin-bottom: 1.5rem }
 th, td { border: 1px solid #ccc; padding: .2rem .6rem; text-align: right }
 th:first-child, td:first-child { text-align: left }
-iframe { border: 1px solid #ccc; height: 60rem; width: 100% }
 """
 
 
@@ -68,7 +67,7 @@ def markdown(shown: Sequence[Table]) -> str:
 
 
 def page(title: str, shown: Sequence[Table], locust: str) -> str:
-    """A page with them, and with Locust's own report below.
+    """A page with them, and a link to Locust's own report.
 
     Args:
         title: of the page.
@@ -84,8 +83,9 @@ def page(title: str, shown: Sequence[Table], locust: str) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n{body}\n"
-        f'<h2>Locust\'s own report</h2>\n<p><a href="{locust}">{locust}</a>: METRIC rows are not '
-        f'requests, and its percentiles are rounded.</p>\n<iframe src="{locust}"></iframe></html>\n'
+        f'<p><a href="{locust}">Locust\'s own report</a> has charts over time. Its METRIC rows are '
+        "not requests, and its percentiles are rounded: those above are of raw samples.</p>\n"
+        "</html>\n"
     )
 
 

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, ClassVar, TextIO
 
 from locust import LoadTestShape, User, events, task
+from locust.exception import StopUser
 from openai import OpenAI
 from openai.resources.chat import Completions
 
@@ -50,7 +51,7 @@ class ChatUser(User):
     workload: ClassVar[Workload]
     wanted: ClassVar[objectives.Objectives]
     file: ClassVar[TextIO]
-    shape: ClassVar[LoadTestShape]
+    shape: ClassVar[ChatShape]
     model: ClassVar[str]
     seeds: ClassVar[Random]
     row: ClassVar[str]
@@ -62,20 +63,23 @@ class ChatUser(User):
     def exchange(self, question: Question) -> Exchange:
         """Ask and keep what came of it, also where Locust ends this user before the answer does."""
         sent_s = self.shape.get_run_time()
+        # Locust looks at the shape once a second; nothing is to begin after its end.
+        if users_at(self.shape.stages, sent_s) is None:
+            raise StopUser
         exchange = Exchange(question, self.wanted.prices, sent_s=sent_s)
         try:
             exchange.run(self.chats, self.model)
         finally:
-            self._keep(exchange.sample())
+            self._keep(exchange.sample(), exchange.text)
         return exchange
 
-    def _keep(self, sample: samples.Sample) -> None:
+    def _keep(self, sample: samples.Sample, text: str) -> None:
         samples.write(sample, self.file)
         self.environment.events.request.fire(
             request_type="POST",
             name=self.row,
             response_time=1000 * sample.e2e_s,
-            response_length=sample.output_tokens,
+            response_length=len(text.encode()),
             exception=RuntimeError(sample.error) if sample.error else None,
             context={},
         )

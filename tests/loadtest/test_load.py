@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from loadtest import load as application
 from loadtest.report import samples
 from tests.fake_endpoint import fake_endpoint
 
@@ -79,6 +81,7 @@ def test_single_questions_and_conversations_are_asked_by_more_users_at_each_step
     taken = samples.read(out / "samples.jsonl")
     turns = {sample.turn for sample in taken}
     assert None in turns and {1, 2} <= turns
+    assert max(sample.sent_s for sample in taken) < 4
     first = [sample for sample in taken if sample.sent_s < 2]
     assert len(taken) - len(first) > 2 * len(first)
 
@@ -86,7 +89,7 @@ def test_single_questions_and_conversations_are_asked_by_more_users_at_each_step
 def test_locusts_own_report_has_the_metrics_as_rows_beside_requests(met):
     _, out = met
     page, log = (out / "report.html").read_text(), (out / "locust.log").read_text()
-    assert 'src="locust.html"' in page
+    assert 'href="locust.html"' in page
     assert "ttft ms" in (out / "locust.html").read_text()
     rows = {" ".join(line.split()[:2]): line.split() for line in log.splitlines() if "(" in line}
     assert {"METRIC ttft", "METRIC tpot", "METRIC tokens/s", "METRIC usd"} <= set(rows)
@@ -136,6 +139,23 @@ def test_what_must_be_mended_first_is_one_line_and_ends_in_2(tmp_path, words, to
     ended = load(*(word.format(folder=tmp_path) for word in words))
     assert ended.returncode == 2
     assert told in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_where_nothing_answers_an_application_without_records_is_started(monkeypatch):
+    started = []
+
+    @contextmanager
+    def running(file, change):
+        args = {"records": {"log": "requests.jsonl"}, "experts": []}
+        change(args)
+        started.append((file, args))
+        yield "http://127.0.0.1:7", 1
+
+    monkeypatch.setattr(application, "running", running)
+    monkeypatch.setattr(application, "URL", "http://127.0.0.1:1/v1")
+    with application._endpoint(None) as url:
+        assert url == "http://127.0.0.1:7/v1"
+    assert started == [(Path("deployments/local.yaml"), {"experts": []})]
 
 
 def test_the_standard_library_stays_as_it_is_in_every_process_but_locusts():

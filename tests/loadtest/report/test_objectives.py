@@ -44,7 +44,8 @@ def test_what_was_not_measured_is_not_met():
         ("slo: {}", "objectives: Field required"),
         ("objectives: [ttft_p95_s]", "objectives"),
         ("objectives: {", "objectives.yaml"),
-        ("", "objectives.yaml"),
+        ("", "objectives: Field required"),
+        ("objectives:", "objectives: .* got None"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, text, told):
