@@ -42,6 +42,11 @@ GARBAGE = {
 }
 """Model -> all that its stream holds; `[DONE]` follows."""
 
+ROUTED = {"x-pointsman-expert": "small", "x-pointsman-decision-ms": "12.5"}
+"""Headers of model auto's answers, which cost COST_USD each."""
+
+COST_USD = 2e-6
+
 
 class FakeEndpoint:
     """Counts by (model, prompt): requests begun for an answer, and those for a likelihood."""
@@ -84,8 +89,10 @@ class FakeEndpoint:
         pause = 0.02 if model.startswith("slow") else 0.0
         if pause:
             await asyncio.sleep(pause)
-        said = _chunks(answer(model, prompt), tokens(body["messages"]), body.get("top_logprobs"))
-        return _events(said, pause)
+        text, in_tokens = answer(model, prompt), tokens(body["messages"])
+        if model == "auto":
+            return _events(_chunks(text, in_tokens, cost_usd=COST_USD), headers=ROUTED)
+        return _events(_chunks(text, in_tokens, body.get("top_logprobs")), pause)
 
     def _likelihood(self, model: str, body: dict) -> Response:
         *asked, said = body["messages"]
@@ -122,7 +129,9 @@ def _logprobs(token: str, number: int) -> dict:
     return {"content": [{"token": token, "logprob": -number, "top_logprobs": top}]}
 
 
-def _chunks(text: str, in_tokens: int, top_logprobs: int | None = None) -> list[str]:
+def _chunks(
+    text: str, in_tokens: int, top_logprobs: int | None = None, **more_usage: float
+) -> list[str]:
     words = text.split()
     parts = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
     events: list[dict] = [
@@ -133,18 +142,20 @@ def _chunks(text: str, in_tokens: int, top_logprobs: int | None = None) -> list[
         for number, (event, part) in enumerate(zip(events, parts, strict=True), start=1):
             event["choices"][0]["logprobs"] = _logprobs(part, number)
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    usage = {"prompt_tokens": in_tokens, "completion_tokens": len(words)}
+    usage = {"prompt_tokens": in_tokens, "completion_tokens": len(words), **more_usage}
     events.append({"choices": [], "usage": usage})
     return [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
 
 
-def _events(events: list[str], pause: float = 0.0) -> StreamingResponse:
+def _events(
+    events: list[str], pause: float = 0.0, headers: dict[str, str] | None = None
+) -> StreamingResponse:
     async def stream() -> AsyncIterator[str]:
         for event in events:
             await asyncio.sleep(pause)
             yield event
 
-    return StreamingResponse(stream(), media_type="text/event-stream")
+    return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
 
 
 def _error(status: int, message: str) -> JSONResponse:
