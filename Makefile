@@ -15,7 +15,7 @@ PAPERS := kmeans learned_map knn knn:plain=true to_knn to_knn:score_scale=1 mlp 
 SEEDS ?= 5
 UNSEEN ?= default kmeans kmeans:full kmeans:probes=0 learned_map learned_map:full learned_map:probes=0 stack stack:full task_map knn:plain=true zero
 
-.PHONY: setup serve test fuzz soak overload nodes simulate check format lock dashboards table router demo results evaluation papers unseen encoders cascades manifests image-cpu image-gpu
+.PHONY: setup serve test load fuzz soak overload nodes simulate check format lock dashboards table router demo results evaluation papers unseen encoders cascades manifests image-cpu image-gpu
 
 setup: $(INSTALLED)
 
@@ -38,6 +38,10 @@ test: setup
 	@failed=0; \
 	$(BIN)/pytest --ignore tests/e2e -n 2 --dist loadfile --session-timeout 1500 || failed=1; \
 	$(BIN)/pytest tests/e2e --maxfail 8 --session-timeout 2400 || failed=1; exit $$failed
+
+# Locust users at the application that runs, or at one of its own, and a verdict: under 5 minutes.
+load: setup
+	$(BIN)/python -m loadtest.load $(LOAD)
 
 # The HTTP surface against its own OpenAPI document, 2,000 cases: about 8 minutes on two cores.
 fuzz: setup
