@@ -52,8 +52,7 @@ def asked(application, server):
     before = settled(server, COST)
     said = [ask(application, model, stream) for model in MODELS for stream in (False, True)]
     for request_id, _ in said[:2]:
-        score = {"request_id": request_id, "score": 0.75}
-        assert application.post("/v1/feedback", score)[0] == 200
+        praise(application, request_id)
     nobody = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
     assert application.post("/v1/chat/completions", nobody)[0] == 404
     return before, sum(cost for _, cost in said)
@@ -72,6 +71,11 @@ def settled(server, expr):
 
 def total(server, expr):
     return sum(sample.value for sample in server.query(expr))
+
+
+def praise(application, request_id):
+    score = {"request_id": request_id, "score": 0.75}
+    assert application.post("/v1/feedback", score)[0] == 200
 
 
 def ask(application, model, stream):
@@ -144,7 +148,7 @@ def test_every_panel_shows_something(expr, application, asked, server):
     until = time.monotonic() + EXPORTED_S
     while not any(sample.value == sample.value for sample in server.query(expr)):
         assert time.monotonic() < until, expr
-        ask(application, "auto", stream=True)
+        praise(application, ask(application, "auto", stream=True)[0])
         time.sleep(1)
 
 
