@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
+
+from starlette.requests import Request
 
 from serve.errors import Overloaded
 from serve.online.account import Account
+from serve.online.apis.base import Api
 from serve.online.batching import BatchedRouter
 from serve.online.counters import Total
+from serve.online.disconnect import ClientGone
 from serve.online.fleet import Fleet
 from serve.online.ledger import Ledger
 from serve.online.live import Live
 from serve.online.metering import AnswerTelemetry
 from serve.online.records import Records
 from serve.online.story import Story
+from serve.online.tracing import UNTRACED, Tracer
 
 PUBLISH_S = 5.0
 """Gauges are set so often; Ray exports them every 10 s."""
@@ -30,6 +36,7 @@ class Books:
         fleet: the experts now.
         router: what decides now.
         telemetry: what is counted.
+        tracer: makes the spans.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Books:
         fleet: Fleet,
         router: BatchedRouter,
         telemetry: AnswerTelemetry,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._ledger = ledger
         self._records = records
@@ -47,7 +55,12 @@ class Books:
         self._fleet = fleet
         self._router = router
         self._telemetry = telemetry
+        self._tracer = tracer
         self._publisher: asyncio.Task[None] | None = None
+
+    def arrived(self, api: Api, body: Any, request: Request) -> Story:
+        """A request begins."""
+        return Story(api, body, request, trace=self._tracer.trace(request.headers))
 
     def dispatched(self, story: Story) -> None:
         """An answer has begun."""
@@ -82,7 +95,7 @@ class Books:
                 time.monotonic() - lease.started,
                 account.usage.output_tokens,
             )
-        self._records.over(story)
+        self._over(story)
 
     def refused(self, story: Story, error: Exception) -> None:
         """It got an error in place of an answer."""
@@ -90,7 +103,16 @@ class Books:
         self._telemetry.ended_in(str(story.status))
         if isinstance(error, Overloaded):
             self._telemetry.shed()
+        self._over(story)
+
+    def left(self, story: Story, gone: ClientGone) -> None:
+        """The client went away before any of the answer: no error of ours, so none is counted."""
+        story.error = gone
+        self._over(story)
+
+    def _over(self, story: Story) -> None:
         self._records.over(story)
+        story.trace.over(story)
 
     async def _publish(self) -> None:
         while True:
