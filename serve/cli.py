@@ -7,7 +7,7 @@ import sys
 
 from serve import __version__
 from serve.errors import SetupError
-from serve.verbs import cascading, checking, judging, keys, learning, pool, serving
+from serve.verbs import cascading, checking, explaining, judging, keys, learning, pool, serving
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for group in (checking, serving, keys, learning, pool, judging, cascading):
+    for group in (checking, serving, explaining, keys, learning, pool, judging, cascading):
         group.add(verbs)
     arguments = parser.parse_args()
     try:

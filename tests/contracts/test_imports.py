@@ -17,6 +17,7 @@ FORBIDDEN = {
     "encoding": {"ray", "vllm", "fastapi", "serve.online", "serve.offline", "serve.routing"},
     "online": {"serve.offline"},
     "offline": {"ray", "vllm", "serve.online"},
+    "explain": HEAVY | {"serve.online", "serve.offline", "serve.encoding"},
     "sizing": HEAVY | {"serve.online", "serve.offline"},
 }
 FILES = sorted(SERVE.rglob("*.py"))

@@ -69,14 +69,15 @@ class FakeRouter:
 class Application:
     """A gateway behind FastAPI; `experts` are the scripts of small and large."""
 
-    def __init__(self, small, large, keys=(), cascade=None, records=None, **more):
-        told = {name: more.pop(name) for name in ("tracer", "counted") if name in more}
+    def __init__(
+        self, small, large, keys=(), cascade=None, records=None, tracer=UNTRACED, **limits
+    ):
         router = {} if cascade is None else {"cascade": cascade}
         self.settings = Settings.model_validate(
             {
                 "experts": [{"id": e.id, "model": "m", "max_requests": 3} for e in POOL],
                 "router": router,
-                "limits": {"first_token_s": 0.3, **more},
+                "limits": {"first_token_s": 0.3, **limits},
                 "records": records or {},
             }
         )
@@ -86,7 +87,7 @@ class Application:
         self.router = FakeRouter(Rollout(pipeline(FakeEncoder(), POOL)))
         self.ledger = Ledger(in_memory(), counted)
         self.live = Live([expert.id for expert in POOL])
-        self.counted = told.get("counted") or AnswerTelemetry("test")
+        self.counted = AnswerTelemetry("test")
         records = Records(self.settings.records, telemetry)
         books = Books(
             self.ledger,
@@ -95,7 +96,7 @@ class Application:
             fleet,
             self.router,
             self.counted,
-            told.get("tracer") or UNTRACED,
+            tracer,
         )
         self.gateway = Gateway(
             self.settings,
