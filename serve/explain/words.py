@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from serve.explain.facts import Why, why
 from serve.routing.objective import tradeoff_of
 from serve.routing.whatif import Change
@@ -82,11 +84,11 @@ def _row(row: Record, found: Why) -> tuple[str, ...]:
     return (
         ("* " if row["id"] == found.pick else "  ") + row["id"],
         f"{row['quality']:.4f}",
-        f"{row['cost_usd']:.3g}",
+        _number(row["cost_usd"]),
         f"{row['utility']:.4f}",
         f"{row['input_tokens']} + {row['output_tokens']:.0f}",
         f"{row['seconds']:.2f}",
-        f"{row['switch_usd']:.3g}",
+        _number(row["switch_usd"]),
         f"{row['wake_s']:.0f}",
         f"barred: {row['barred']}" if row["barred"] else "",
     )
@@ -120,26 +122,26 @@ def _answered(record: Record) -> Iterator[str]:
 def _pace(record: Record) -> str:
     first = record["ttft_s"]
     usage = record["usage"]
-    by = "as it counted" if record["counted"] else "as we counted, since it came to no end"
+    by = "by its own count" if record["counted"] else "by our count, since it came to no end"
     began = "" if first is None else f", first token after {first:.3f} s"
     return f"{began}: {usage['input_tokens']} + {usage['output_tokens']} tokens, {by}"
 
 
 def _paid(record: Record) -> str:
     beside = ", ".join(
-        f"{who} {record[name]:.3g} ({_net(record[name] - record['cost_usd'])})"
+        f"{who} {_number(record[name])} ({_net(record[name] - record['cost_usd'])})"
         for who, name in (
             ("the best single expert", "cost_usd_best_single"),
             ("the priciest", "cost_usd_priciest"),
         )
     )
-    return f"Cost {record['cost_usd']:.3g} USD; for as many tokens {beside}"
+    return f"Cost {_number(record['cost_usd'])} USD; for as many tokens {beside}"
 
 
 def _net(saved: float) -> str:
     if saved == 0:
         return "as much"
-    return f"{'saved' if saved > 0 else 'lost'} {abs(saved):.3g}"
+    return f"{'saved' if saved > 0 else 'lost'} {_number(abs(saved))}"
 
 
 def _changes(record: Record, found: Why) -> Iterator[str]:
@@ -154,10 +156,10 @@ def _changes(record: Record, found: Why) -> Iterator[str]:
 def _change(row: Record, record: Record, change: Change) -> Iterator[str]:
     if change.quality is not None:
         more = change.quality - row["quality"]
-        yield f"quality above {change.quality:.4f} ({more:.4f} more)"
+        yield f"quality above {change.quality:.4f} ({_number(more) if more else 'any'} more)"
     if change.cost_usd is not None:
         less = row["cost_usd"] - change.cost_usd
-        yield f"cost below {change.cost_usd:.3g} USD ({less:.3g} less)"
+        yield f"cost below {_number(change.cost_usd)} USD ({_number(less) if less else 'any'} less)"
     if change.seconds is not None:
         yield f"an answer within {change.seconds:.2f} s"
     if change.lam is not None:
@@ -169,13 +171,18 @@ def _lambdas(low: float, high: float, record: Record) -> str:
     exchange = record["rule"]["exchange"]
 
     def end(lam: float) -> str:
-        return f"{lam:.4g}" + (f" (tradeoff {tradeoff_of(lam, exchange):.3f})" if exchange else "")
+        return _number(lam) + (f" (tradeoff {tradeoff_of(lam, exchange):.3f})" if exchange else "")
 
     if low <= 0:
         return f"lambda below {end(high)}"
     if high == inf:
         return f"lambda above {end(low)}"
     return f"lambda from {end(low)} to {end(high)}"
+
+
+def _number(value: float) -> str:
+    """Three digits, and no exponent."""
+    return np.format_float_positional(value, 3, fractional=False, trim="-")
 
 
 def _plain(value: object) -> str:

@@ -12,6 +12,8 @@ from tests.online.test_gateway import CASCADE, made, whole
 __all__ = ["made", "metrics"]  # fixtures
 
 STREAM = [event("a"), event("b"), USAGE, DONE]
+USAGE_TOKENS = 3
+"""Of USAGE."""
 
 
 @pytest.fixture
@@ -43,10 +45,6 @@ def test_a_stream_has_a_first_token_and_a_pace(metrics, application):
     (token,) = metrics.observed("time_per_output_token_seconds")[("large",)]
     assert 0 < first <= total
     assert token == pytest.approx((total - first) / (USAGE_TOKENS - 1))
-
-
-USAGE_TOKENS = 3
-"""Of USAGE."""
 
 
 def test_a_refused_request_is_an_error_and_no_answer(metrics, application):
