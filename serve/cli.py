@@ -11,6 +11,7 @@ from serve.verbs import (
     cascading,
     checking,
     dashboards,
+    explaining,
     judging,
     keys,
     learning,
@@ -26,7 +27,17 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for group in (checking, serving, dashboards, keys, learning, pool, judging, cascading):
+    for group in (
+        checking,
+        serving,
+        dashboards,
+        explaining,
+        keys,
+        learning,
+        pool,
+        judging,
+        cascading,
+    ):
         group.add(verbs)
     arguments = parser.parse_args()
     try:

@@ -162,6 +162,9 @@ class Decision:
         candidates: the whole pool; those that may not be asked come last.
         router: name and version of the artifact.
         objective: the formula behind `utility`.
+        rule: the numbers behind it and the order: of the objective, its `kind` among them, of the
+            Policy (routing/choice.py), and `exchange`, what turns a tradeoff into a lambda.
+        previous: who answered the turn before, as far as is known.
         guarded: True where the guard put the experts' overall means in place of the router's
             predictions (routing/guard.py).
         novelty: see Prediction.
@@ -172,6 +175,8 @@ class Decision:
     objective: str
     guarded: bool = False
     novelty: float | None = None
+    rule: Mapping[str, Any] = field(default_factory=dict)
+    previous: str | None = None
 
     @property
     def pick(self) -> Candidate:

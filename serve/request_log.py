@@ -1,13 +1,15 @@
 """The gateway's request log: one JSON object a line, appended by every replica of a node.
 
-Written once the request is over, answered or refused. In the order of what happened:
+A request has one, written once it is over: answered, refused, or given up by its client. Before an
+answer began that is status 499; after, `counted` is false and there is no `error`. Only a body that
+is not what its endpoint takes has none: nobody read it. In the order of what happened:
 
     time, request_id, endpoint        time.time() of its arrival; x-request-id; the path after /v1
     key, model, input_tokens,         who asked (local: no keys), auto or the expert it named, its
-      max_tokens, wish,                 tokens as estimated, its own limit, what it wished,
+      max_tokens, wish, needs,          tokens as estimated, its own limit, its wish and needs,
       previous, bound_to                who answered the turn before, who has its tool loop
-    router, objective, guarded,       of a routed request: what decided, see protocol.Decision
-      novelty, experts                  experts: in the order to ask them, see protocol.Candidate
+    router, objective, rule,          of a routed request: what decided, see protocol.Decision
+      guarded, novelty, experts         experts: in the order to ask them, see protocol.Candidate
     decision_ms, stages_ms            where the time of the decision went
     challenger                        what the other router would have picked, and whether it acted
     expert, tried, cascade            who answered, [[expert, why not], ...] before, which tiers
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import json
 import logging
+import mmap
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -73,13 +76,40 @@ class RequestLog:
                 self._failing = False
 
 
+def find(file: Path, request_id: str) -> dict[str, Any] | None:
+    """The last record of a request; the log is searched from its end.
+
+    Raises:
+        SettingsError: there is no such log.
+    """
+    mark = f'"request_id":{json.dumps(request_id, ensure_ascii=False)}'.encode()
+    try:
+        with file.open("rb") as log, mmap.mmap(log.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            at = len(text)
+            while (at := text.rfind(mark, 0, at)) >= 0:
+                begin, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+                record = _record(text[begin : end if end >= 0 else len(text)])
+                if record is not None and record.get("request_id") == request_id:
+                    return record
+    except OSError as error:
+        raise SettingsError(f"{file}: no request log here ({error.strerror})") from None
+    except ValueError:  # an empty file cannot be mapped
+        return None
+    return None
+
+
 def read_log(file: Path) -> Iterator[dict[str, Any]]:
     """The records of a log, oldest first; a line that another program cut short is passed over."""
     with file.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
+            if (record := _record(line)) is not None:
                 yield record
+
+
+def _record(line: str | bytes) -> dict[str, Any] | None:
+    """What a line holds, unless another program cut it short."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

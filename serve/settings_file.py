@@ -110,5 +110,9 @@ def check(config: dict[str, Any], file: Path) -> Settings:
         from serve.online.redis_counters import checked_url
 
         checked_url(settings.access.redis)
+    if settings.tracing is not None:
+        from serve.online.tracing import require_exporter
+
+        require_exporter()
     check_router(settings, rollout_of(config, str(file)))
     return settings

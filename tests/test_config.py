@@ -72,6 +72,13 @@ def test_a_cascade_is_what_the_settings_say():
             "router.cascade:",
             "first gains nothing",
         ),
+        (broken(tracing={"endpoint": "localhost:4317"}), "tracing.endpoint:", "pattern"),
+        (broken(tracing={"url": "x"}), "tracing.endpoint:", "Field required"),
+        (
+            broken(tracing={"endpoint": "http://c", "rate": 1}),
+            "tracing.rate:",
+            "endpoint, protocol",
+        ),
         (None, "args:", "dictionary"),
     ],
 )

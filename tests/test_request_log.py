@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serve.errors import SettingsError
-from serve.request_log import RequestLog, read_log
+from serve.request_log import RequestLog, find, read_log
 
 LINES = 300
 
@@ -68,3 +68,37 @@ def test_a_full_disk_loses_lines_and_nothing_else(caplog):
         log.write({"i": i})
     until(lambda: log._lines.empty())
     assert caplog.text.count("cannot be written: No space left on device") == 1
+
+
+def test_the_last_record_of_a_request_is_found_and_only_its_own(tmp_path):
+    file = tmp_path / "r.jsonl"
+    log = RequestLog(file)
+    odd = 'a"\\ü\n'
+    for i in range(3):
+        log.write({"request_id": "r1", "i": i})
+        log.write({"request_id": odd, "i": i})
+    log.write({"request_id": "r10", "i": 9, "messages": '"request_id":"r1"'})
+    until(lambda: len(list(read_log(file))) == 7)
+    with file.open("a") as cut:
+        cut.write('{"request_id":"r1","i":')
+    assert find(file, "r1") == {"request_id": "r1", "i": 2}
+    assert find(file, odd) == {"request_id": odd, "i": 2}
+    assert find(file, "r") is None
+
+
+def test_an_empty_log_holds_nobody_and_no_log_is_one_line(tmp_path):
+    (tmp_path / "r.jsonl").touch()
+    assert find(tmp_path / "r.jsonl", "r1") is None
+    with pytest.raises(SettingsError, match="no request log here"):
+        find(tmp_path / "none", "r1")
+
+
+def test_a_large_log_is_searched_from_its_end(tmp_path):
+    file = tmp_path / "r.jsonl"
+    line = json.dumps({"request_id": "old", "x": "y" * 1000}, separators=(",", ":")) + "\n"
+    with file.open("w") as log:
+        log.write(line * 100_000)
+        log.write('{"request_id":"new"}\n')
+    began = time.perf_counter()
+    assert find(file, "new") == {"request_id": "new"}
+    assert time.perf_counter() - began < 0.1

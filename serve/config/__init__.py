@@ -31,6 +31,7 @@ from serve.config.router import (
     RolloutSettings,
     RouterSettings,
 )
+from serve.config.tracing import TracingSettings
 from serve.errors import SettingsError
 from serve.protocol import AUTO
 
@@ -58,6 +59,7 @@ __all__ = [
     "RolloutSettings",
     "RouterSettings",
     "Settings",
+    "TracingSettings",
     "describe",
     "parse",
     "parse_settings",
@@ -74,6 +76,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     records: RecordSettings = RecordSettings()
     access: AccessSettings = AccessSettings()
+    tracing: TracingSettings | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Settings:
@@ -184,4 +187,5 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "access": AccessSettings,
     "keys": KeySettings,
     "challenger": ChallengerSettings,
+    "tracing": TracingSettings,
 }

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
+
+from starlette.requests import Request
 
 from serve.errors import Overloaded
 from serve.online.account import Account
+from serve.online.apis.base import Api
 from serve.online.batching import BatchedRouter
 from serve.online.counters import Total
+from serve.online.disconnect import ClientGone
 from serve.online.fleet import Fleet
 from serve.online.ledger import Ledger
 from serve.online.live import Live
@@ -16,6 +21,7 @@ from serve.online.metering import AnswerTelemetry
 from serve.online.records import Records
 from serve.online.story import Story
 from serve.online.telemetry import Telemetry
+from serve.online.tracing import UNTRACED, Tracer
 
 PUBLISH_S = 5.0
 """Gauges are set so often; Ray exports each every 10 s, for 20 s after it was last set."""
@@ -32,6 +38,7 @@ class Books:
         router: what decides now.
         telemetry: what is counted of answers.
         states: of decisions and faults, which are published too.
+        tracer: makes the spans.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Books:
         router: BatchedRouter,
         telemetry: AnswerTelemetry,
         states: Telemetry,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._ledger = ledger
         self._records = records
@@ -51,12 +59,17 @@ class Books:
         self._router = router
         self._telemetry = telemetry
         self._states = states
+        self._tracer = tracer
         self._publisher: asyncio.Task[None] | None = None
 
     def publish(self) -> None:
         """Publish gauges from now on, on the event loop that serves."""
         if self._publisher is None:
             self._publisher = asyncio.get_running_loop().create_task(self._publish())
+
+    def arrived(self, api: Api, body: Any, request: Request) -> Story:
+        """A request begins."""
+        return Story(api, body, request, trace=self._tracer.trace(request.headers))
 
     def dispatched(self, story: Story) -> None:
         """An answer has begun."""
@@ -89,7 +102,7 @@ class Books:
                 time.monotonic() - lease.started,
                 account.usage.output_tokens,
             )
-        self._records.over(story)
+        self._over(story)
 
     def refused(self, story: Story, error: Exception) -> None:
         """It got an error in place of an answer."""
@@ -97,7 +110,16 @@ class Books:
         self._telemetry.ended_in(str(story.status))
         if isinstance(error, Overloaded):
             self._telemetry.shed()
+        self._over(story)
+
+    def left(self, story: Story, gone: ClientGone) -> None:
+        """The client went away before any of the answer: no error of ours, so none is counted."""
+        story.error = gone
+        self._over(story)
+
+    def _over(self, story: Story) -> None:
         self._records.over(story)
+        story.trace.over(story)
 
     async def _publish(self) -> None:
         while True:

@@ -17,6 +17,11 @@ _Result = TypeVar("_Result")
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
+    status = CLIENT_GONE
+
+    def __init__(self) -> None:
+        super().__init__("The client went away")
+
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
     """The result of the work, which is cancelled where the client disconnects before.

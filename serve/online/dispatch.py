@@ -179,7 +179,8 @@ class Dispatcher:
         if member.settings.engine.get("scheduling_policy") == "priority":
             addressed.priority = errand.priority
         lease = self._fleet.enter(name)
-        stream = member.upstream.ask(Call(errand.api, addressed, errand.request, errand.session))
+        call = Call(errand.api, addressed, errand.request, errand.session, errand.trace.asks(lease))
+        stream = member.upstream.ask(call)
         items: list[Item] = []
         try:
             async with asyncio.timeout(wait) as lease.patience:
@@ -214,6 +215,7 @@ class Dispatcher:
 
     async def _noted(self, lease: Lease, error: ExpertFailed) -> ExpertFailed:
         """The same failure, known to be of one replica alone where others live."""
+        lease.failure = str(error)
         try:
             one_of_many = error.fatal and not lease.lost and await lease.member.upstream.survives()
         except asyncio.CancelledError:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from serve.online.apis.base import Api
 from serve.online.fleet import Lease
+from serve.online.tracing import UNTRACED, Trace
 from serve.online.upstreams.base import Item
 
 
@@ -25,6 +26,7 @@ class Errand:
         session: x-session-id, or None.
         share: of every queue that it may fill, 0..1.
         priority: for an engine that schedules by it; lower is sooner.
+        trace: told whom it asks.
     """
 
     api: Api
@@ -34,6 +36,7 @@ class Errand:
     session: str | None = None
     share: float = 1.0
     priority: int = 0
+    trace: Trace = UNTRACED
 
 
 @dataclass

@@ -71,6 +71,8 @@ class Lease:
         started, first: time.monotonic() of its start and of its first token.
         patience: for as long as its first token is waited for.
         lost: there is nobody left to answer it.
+        ended: time.monotonic() of its end.
+        failure: why the expert failed it; None: it did not.
     """
 
     member: Member
@@ -81,6 +83,8 @@ class Lease:
     first: float | None = None
     patience: asyncio.Timeout | None = None
     lost: bool = False
+    ended: float | None = None
+    failure: str | None = None
 
     def begun(self) -> None:
         """Its first token is here."""
@@ -253,6 +257,7 @@ class Fleet:
         if lease not in lease.member.leases:
             return False
         lease.member.leases.remove(lease)
+        lease.ended = time.monotonic()
         lease.awake()
         return True
 

@@ -137,7 +137,7 @@ class Gateway:
         Raises:
             RequestError: it gets none.
         """
-        story = Story(api, body, request)
+        story = self._books.arrived(api, body, request)
         try:
             caller = self.caller(request)
             self._admit()
@@ -149,7 +149,8 @@ class Gateway:
             limits = await self._ledger.admit(caller)
             response = await unless_gone(request, self._answer(story, caller))
             response.headers.update(limits)
-        except ClientGone:
+        except ClientGone as gone:
+            self._books.left(story, gone)
             return Response(status_code=CLIENT_GONE)
         except Exception as error:
             self._books.refused(story, error)
@@ -196,6 +197,7 @@ class Gateway:
             read.session,
             read.query.share,
             caller.priority,
+            story.trace,
         )
         if is_routed(read.model):
             return await self._routed(story, read, errand)
@@ -210,6 +212,7 @@ class Gateway:
             full = Overloaded("Every expert that is up has a full queue")
             full.retry_after_s = wait
             raise full
+        story.stages = Stages()
         ruling, seconds = await self.decide(read.query, read.request_id, story.stages)
         story.ruling, story.decided_s = ruling, seconds
         if not ruling.acting.open:

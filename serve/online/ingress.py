@@ -45,6 +45,7 @@ from serve.online.records import Records
 from serve.online.router import load_pool, load_rollout
 from serve.online.stages import Stages
 from serve.online.telemetry import Telemetry
+from serve.online.tracing import tracer
 from serve.online.upstreams.base import Upstream
 from serve.online.upstreams.local import LocalExpert
 from serve.online.upstreams.remote import RemoteExpert
@@ -68,6 +69,7 @@ class RouterIngress:
     def __init__(self, handles: dict[str, DeploymentHandle], settings: Settings) -> None:
         self._settings = settings
         self._replica = serve.get_replica_context().replica_id.unique_id
+        self._tracer = tracer(settings.tracing, self._replica)
         self._telemetry = Telemetry(self._replica)
         self._records = Records(settings.records, self._telemetry)
         self._pool = load_pool(settings)
@@ -102,6 +104,7 @@ class RouterIngress:
             self._router,
             self._answered,
             self._telemetry,
+            self._tracer,
         )
         self._gateway = Gateway(
             settings,
@@ -137,6 +140,10 @@ class RouterIngress:
         self._refusal = None
         self._router.exchange(loaded)
         self._telemetry.serving(loaded.champion.router)
+
+    async def __del__(self) -> None:
+        """Serve's call when the replica stops: what was traced last is sent before."""
+        await asyncio.to_thread(self._tracer.close)
 
     async def chat(self, body: ChatRequest, request: Request) -> Response:
         """OpenAI's chat completions; `auto` is routed, an expert's id goes to it."""

@@ -14,7 +14,7 @@ from serve.online.reading import Read
 from serve.online.story import Story
 from serve.protocol import Decision
 from serve.routing.rollout import Ruling
-from serve.terms import Wish
+from serve.terms import Needs, Wish
 
 
 def record_of(story: Story, *, prompts: bool) -> dict[str, Any]:
@@ -54,6 +54,8 @@ def decision_record(decision: Decision) -> dict[str, Any]:
     return {
         "router": decision.router,
         "objective": decision.objective,
+        "rule": dict(decision.rule),
+        "previous": decision.previous,
         "guarded": decision.guarded,
         "novelty": decision.novelty,
         "experts": [
@@ -64,9 +66,9 @@ def decision_record(decision: Decision) -> dict[str, Any]:
                 "utility": candidate.utility,
                 "input_tokens": candidate.input_tokens,
                 "output_tokens": round(candidate.output_tokens, 1),
-                "seconds": round(candidate.seconds, 4),
+                "seconds": candidate.seconds,
                 "switch_usd": candidate.switch_usd,
-                "wake_s": round(candidate.wake_s, 1),
+                "wake_s": candidate.wake_s,
                 "barred": candidate.bar and candidate.bar.reason,
             }
             for candidate in decision.candidates
@@ -76,19 +78,24 @@ def decision_record(decision: Decision) -> dict[str, Any]:
 
 def _asked(read: Read) -> dict[str, Any]:
     query = read.query
-    wish = {
-        name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in asdict(query.wish).items()
-        if value != getattr(Wish(), name)
-    }
     return {
         "key": read.caller.name,
         "model": read.model,
         "input_tokens": query.input_tokens,
         "max_tokens": query.max_output_tokens,
-        "wish": wish,
+        "wish": _unlike(query.wish, Wish()),
+        "needs": _unlike(query.needs, Needs()),
         "previous": query.previous,
         "bound_to": query.bound_to,
+    }
+
+
+def _unlike(said: Wish | Needs, default: Wish | Needs) -> dict[str, Any]:
+    """The fields that a request did not leave at their default."""
+    return {
+        name: sorted(value) if isinstance(value, frozenset) else value
+        for name, value in asdict(said).items()
+        if value != getattr(default, name)
     }
 
 

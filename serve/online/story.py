@@ -13,6 +13,7 @@ from serve.online.apis.base import Api
 from serve.online.errand import Opened
 from serve.online.reading import Read
 from serve.online.stages import Stages
+from serve.online.tracing import UNTRACED, Trace
 from serve.routing.rollout import Ruling
 
 
@@ -33,6 +34,7 @@ class Story:
         cascade: which tiers answered, where it was a cascade's.
         account: of the answer.
         error: what it ended in, if it did.
+        trace: its spans.
     """
 
     api: Api
@@ -48,10 +50,11 @@ class Story:
     cascade: str | None = None
     account: Account | None = None
     error: Exception | None = None
+    trace: Trace = UNTRACED
 
     @property
     def status(self) -> int:
         """HTTP status; that of a stream which broke off is 200 all the same."""
-        if self.error is None or self.opened is not None:
+        if self.error is None or self.account is not None:
             return 200
         return int(getattr(self.error, "status", 500))

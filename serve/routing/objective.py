@@ -128,3 +128,8 @@ def traded(tradeoff: float, exchange: float) -> LinearCost:
         exchange: quality per dollar, spread over spread.
     """
     return LinearCost(tradeoff / max(1 - tradeoff, 1e-6) * exchange)
+
+
+def tradeoff_of(lam: float, exchange: float) -> float:
+    """The tradeoff whose objective has this lambda: traded() backwards; exchange > 0."""
+    return lam / (lam + exchange)

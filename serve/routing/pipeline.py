@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,7 @@ class RoutingPipeline:
         self._guard = guard
         self._policy = policy or Policy()
         self._counter = counter
+        self._exchange = guard.exchange if guard is not None else 1.0
         self.router = router
 
     @property
@@ -140,7 +142,15 @@ class RoutingPipeline:
             candidates = self._choose(query, row, prediction, reading.tokens, objective, snapshot)
             novelty = None if prediction.novelty is None else float(prediction.novelty[row])
             decisions.append(
-                Decision(candidates, self.router, objective.formula, bool(held[row]), novelty)
+                Decision(
+                    candidates,
+                    self.router,
+                    objective.formula,
+                    bool(held[row]),
+                    novelty,
+                    self._rule(objective),
+                    query.previous,
+                )
             )
         lap("choose")
         return decisions
@@ -156,7 +166,14 @@ class RoutingPipeline:
         prediction = Prediction(quality[None], tokens[None])
         objective = self._objective_of(query)
         candidates = self._choose(query, 0, prediction, {}, objective, snapshot)
-        return Decision(candidates, self.router, objective.formula, guarded=True)
+        return Decision(
+            candidates,
+            self.router,
+            objective.formula,
+            guarded=True,
+            rule=self._rule(objective),
+            previous=query.previous,
+        )
 
     def _predict(
         self, vectors: Floats, lam: Sequence[float]
@@ -199,9 +216,13 @@ class RoutingPipeline:
 
     def _objective_of(self, query: Query) -> Objective:
         if query.wish.tradeoff is not None:
-            exchange = self._guard.exchange if self._guard else 1.0
-            return traded(query.wish.tradeoff, exchange)
+            return traded(query.wish.tradeoff, self._exchange)
         return LinearCost() if query.wish.fastest else self._objective
+
+    def _rule(self, objective: Objective) -> dict[str, Any]:
+        """See Decision."""
+        numbers = {**vars(objective), **vars(self._policy)}
+        return {"kind": objective.kind, **numbers, "exchange": self._exchange}
 
     def _with_previous(self, reading: Reading, queries: Sequence[Query]) -> list[Query]:
         """Who answered the turn before, where nobody remembers: whom it would go to now.

@@ -201,4 +201,6 @@ def variables(settings: Settings) -> list[tuple[str, str]]:
     ]
     if settings.access.redis is not None:
         named.append((settings.access.redis, "access.redis"))
+    if settings.tracing is not None and settings.tracing.headers_env is not None:
+        named.append((settings.tracing.headers_env, "tracing.headers_env"))
     return named

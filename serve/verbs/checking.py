@@ -91,6 +91,10 @@ def _mistakes(settings: Settings, rollout: RolloutSettings, encoder: Model) -> I
         from serve.online.redis_counters import checked_url
 
         yield from _failing(lambda: checked_url(redis))
+    if settings.tracing is not None:
+        from serve.online.tracing import require_exporter
+
+        yield from _failing(require_exporter)
     if settings.router.artifact is None and rollout == RolloutSettings():
         return
     if encoder.place == "to download":

@@ -19,6 +19,7 @@ FORBIDDEN = {
     "offline": {"ray", "vllm", "serve.online"},
     "dashboards": HEAVY
     | {f"serve.{room}" for room in ("online", "offline", "routing", "encoding")},
+    "explain": HEAVY | {"serve.online", "serve.offline", "serve.encoding"},
     "sizing": HEAVY | {"serve.online", "serve.offline"},
 }
 FILES = sorted(SERVE.rglob("*.py"))

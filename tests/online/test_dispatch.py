@@ -49,10 +49,11 @@ class FakeExpert:
     def __init__(self, script):
         self.script, self.asked, self.closed, self.probes = script, 0, 0, 0
         self.here, self.asleep, self.wakes_s = True, False, 0.0
-        self.others = []
+        self.others, self.calls = [], []
 
     async def ask(self, call):
         self.asked += 1
+        self.calls.append(call)
         try:
             if self.asleep:
                 await asyncio.sleep(self.wakes_s)

@@ -23,8 +23,10 @@ from serve.online.ledger import Ledger
 from serve.online.live import Live
 from serve.online.metering import AccessTelemetry, AnswerTelemetry
 from serve.online.records import Records
+from serve.online.stages import OWN
 from serve.online.surface import surface
 from serve.online.telemetry import Telemetry
+from serve.online.tracing import UNTRACED
 from serve.online.upstreams.base import ExpertFailed
 from serve.protocol import Expert
 from serve.routing.rollout import Rollout
@@ -56,6 +58,8 @@ class FakeRouter:
     async def decide(self, query, ticket, snapshot, stages):
         if self.broken:
             raise RuntimeError("no model")
+        for stage in OWN:
+            stages.lap(stage)
         return self.rollout.decide([query], [ticket], snapshot, stages.lap)[0]
 
     def blind(self, query, snapshot):
@@ -65,13 +69,16 @@ class FakeRouter:
 class Application:
     """A gateway behind FastAPI; `experts` are the scripts of small and large."""
 
-    def __init__(self, small, large, keys=(), cascade=None, **limits):
+    def __init__(
+        self, small, large, keys=(), cascade=None, records=None, tracer=UNTRACED, **limits
+    ):
         router = {} if cascade is None else {"cascade": cascade}
         self.settings = Settings.model_validate(
             {
                 "experts": [{"id": e.id, "model": "m", "max_requests": 3} for e in POOL],
                 "router": router,
                 "limits": {"first_token_s": 0.3, **limits},
+                "records": records or {},
             }
         )
         self.experts = {"small": FakeExpert(small), "large": FakeExpert(large)}
@@ -82,7 +89,16 @@ class Application:
         self.live = Live([expert.id for expert in POOL])
         self.counted = AnswerTelemetry("test")
         records = Records(self.settings.records, telemetry)
-        books = Books(self.ledger, records, self.live, fleet, self.router, self.counted, telemetry)
+        books = Books(
+            self.ledger,
+            records,
+            self.live,
+            fleet,
+            self.router,
+            self.counted,
+            telemetry,
+            tracer,
+        )
         self.gateway = Gateway(
             self.settings,
             POOL,

@@ -95,9 +95,11 @@ def test_variables_are_told_with_their_keys():
     remote = {"url": "http://c/v1", "api_key_env": "CLOUD"}
     experts = [{"id": "a", "model": "org/m"}, {"id": "b", "remote": remote}]
     raw = {"experts": experts, "router": {}, "access": {"redis": "URL"}}
+    raw["tracing"] = {"endpoint": "http://c:4318", "headers_env": "OTLP"}
     assert variables(parse_settings(raw, "f")) == [
         ("CLOUD", "experts[1].remote.api_key_env"),
         ("URL", "access.redis"),
+        ("OTLP", "tracing.headers_env"),
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from starlette.requests import Request
@@ -37,12 +37,14 @@ class Call:
         body: addressed to that expert.
         request: the client's, for its headers.
         session: x-session-id, or None.
+        trace: W3C trace context of this call, as headers; empty where it is not traced.
     """
 
     api: Api
     body: Any
     request: Request
     session: str | None
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 class Upstream(Protocol):

@@ -142,9 +142,14 @@ class LocalExpert:
 
 
 def _info(call: Call) -> RawRequestInfo:
-    """The client's headers but its key, which is nothing for an engine to know."""
+    """The client's headers but its key, which is nothing for an engine to know.
+
+    vLLM hangs its own spans below the trace context; where we trace, that is our call's.
+    """
+    left_out = (*_KEYS, "traceparent", "tracestate") if call.trace else _KEYS
     headers = call.request.headers.items()
-    return RawRequestInfo({name: value for name, value in headers if name not in _KEYS})
+    kept = {name: value for name, value in headers if name not in left_out}
+    return RawRequestInfo({**kept, **call.trace})
 
 
 def _item(item: Any, call: Call) -> Item:

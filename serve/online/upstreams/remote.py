@@ -52,7 +52,9 @@ class RemoteExpert:
         body["model"] = self._there.model or self._id
         try:
             async with self._http().post(
-                self._there.url.rstrip("/") + call.api.path, json=body, headers=self._headers
+                self._there.url.rstrip("/") + call.api.path,
+                json=body,
+                headers={**self._headers, **call.trace},
             ) as answer:
                 if answer.status != 200:
                     raise await _refusal(answer)

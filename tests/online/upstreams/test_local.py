@@ -94,22 +94,27 @@ def test_the_work_is_cancelled_and_the_session_handed_on():
     assert handle.cancelled == 1 and "s" in handle.sessions
 
 
-def test_an_engine_never_gets_the_clients_key():
+def test_an_engine_never_gets_the_clients_key_and_gets_our_trace_where_there_is_one():
     class Seen(FakeHandle):
         def remote(self, body, info):
             self.info = info
             return self
 
     handle = Seen(EVENT)
-    headers = [(b"authorization", b"Bearer pm-1"), (b"x-api-key", b"pm-1"), (b"x-request-id", b"r")]
+    caller = [(b"traceparent", b"theirs"), (b"tracestate", b"theirs")]
+    keys = [(b"authorization", b"Bearer pm-1"), (b"x-api-key", b"pm-1"), (b"x-request-id", b"r")]
+    request = Request({"type": "http", "headers": [*keys, *caller]})
     body = ChatCompletionRequest(messages=[{"role": "user", "content": "x"}])
-    call = Call(Chat(), body, Request({"type": "http", "headers": headers}), None)
 
-    async def work():
+    async def work(trace):
+        call = Call(Chat(), body, request, None, trace)
         return [item async for item in LocalExpert(handle).ask(call)]
 
-    asyncio.run(work())
-    assert handle.info.headers == {"x-request-id": "r"}
+    asyncio.run(work({"traceparent": "ours"}))
+    assert handle.info.headers == {"x-request-id": "r", "traceparent": "ours"}
+    asyncio.run(work({}))
+    theirs = {"traceparent": "theirs", "tracestate": "theirs"}
+    assert handle.info.headers == {"x-request-id": "r", **theirs}
 
 
 @pytest.mark.parametrize(

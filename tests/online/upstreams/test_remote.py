@@ -59,7 +59,8 @@ async def ask(cloud, *, stream=True, take=None, monkeypatch=None):
     body = ChatCompletionRequest(
         model="cloud", messages=[{"role": "user", "content": "x"}], stream=stream
     )
-    call = Call(Chat(), body, Request({"type": "http", "headers": []}), None)
+    request = Request({"type": "http", "headers": [(b"x-own", b"1")]})
+    call = Call(Chat(), body, request, None, {"traceparent": "ours"})
     items = []
     answer = expert.ask(call)
     try:
@@ -88,6 +89,7 @@ def test_a_stream_cut_anywhere_comes_out_in_whole_events_under_our_name():
     said = json.loads(items[0].removeprefix("data: "))
     assert said["model"] == "cloud" and said["choices"][0]["delta"]["content"] == "é"
     assert cloud.seen["model"] == "theirs" and cloud.headers["authorization"] == "Bearer sk-secret"
+    assert cloud.headers["traceparent"] == "ours" and "x-own" not in cloud.headers
 
 
 def test_a_whole_answer():
