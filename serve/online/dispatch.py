@@ -154,13 +154,14 @@ class Dispatcher:
     async def whole(self, opened: Opened, account: Account) -> dict[str, Any]:
         """The answer to a request that is not streamed, which is here already."""
         answer = opened.items[0]
-        await opened.rest.aclose()
         if not isinstance(answer, dict):
+            await self.drop(opened)
             raise ExpertUnavailable(
                 f"Expert {opened.expert} streamed what was asked for as a whole"
             )
         answer = account.whole(answer)
         self._fleet.answered(opened.lease, account.usage)
+        await opened.rest.aclose()
         account.close()
         return answer
 

@@ -161,8 +161,8 @@ class Gateway:
         return response
 
     async def decide(self, query: Query, request_id: str, stages: Stages) -> tuple[Ruling, float]:
-        """A ruling, and the seconds it took; `stages` is told which."""
-        started = time.perf_counter()
+        """A ruling, and the seconds it took; `stages` begins, and is told which."""
+        stages.begin()
         snapshot = self._fleet.snapshot()
         try:
             ruling = await self._router.decide(query, ticket(request_id), snapshot, stages)
@@ -171,7 +171,7 @@ class Gateway:
             logger.exception("The router's model did not answer")
             self._telemetry.blind()
             ruling = self._router.blind(query, snapshot)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - stages.began
         waited = stages.seconds
         self._telemetry.decided(seconds, {name: waited[name] for name in OWN if name in waited})
         self.decisions.happened()

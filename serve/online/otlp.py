@@ -151,8 +151,7 @@ class OtlpTrace:
             span.add_event("first token", timestamp=self._of_lease(lease.first))
         if lease.failure is not None:
             _fail(span, lease.failure, "ExpertFailed")
-        assert lease.ended is not None
-        span.end(self._of_lease(lease.ended))
+        span.end(self._of_lease(lease.ended or time.monotonic()))
 
     def _of_perf(self, seconds: float) -> int:
         """time.perf_counter() -> nanoseconds since 1970."""

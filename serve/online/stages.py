@@ -21,8 +21,12 @@ class Stages:
     """The stages of a pass, or of one query, as they end. A stage may come more than once."""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
         self.spans: list[Span] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """The first stage begins now."""
+        self.began = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         """This stage has ended now, and began when the one before it ended."""

@@ -79,7 +79,8 @@ def _cost(terms: Terms, objective: Objective, policy: Policy, column: int) -> fl
     if objective.lam > 0:
         marks.append(own - (utility - utility[column]) / objective.lam)
     if isinstance(objective, Budget):
-        marks.append(np.array([objective.budget_usd - switch]))
+        # At the budget, and where what is too much weighs as much as another's lack of quality.
+        marks.append(np.append(0.0, -utility) + objective.budget_usd - switch)
 
     def first(value: float) -> bool:
         cost = _with(terms.cost, column, value)
