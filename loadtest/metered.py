@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import copy
+import logging
 import random
 import statistics
 import tempfile
@@ -65,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Ray, once imported, shows each request
     expert = settings_of(read_config(LOCAL), LOCAL).experts[0]
     with (
         bare_vllm(expert) as engine,

@@ -30,6 +30,7 @@ from serve.config import (
     ReplicaChoice,
     RolloutSettings,
     RouterSettings,
+    TracingSettings,
 )
 from serve.offline.score import score
 from serve.online.metering import AccessTelemetry, AnswerTelemetry
@@ -103,6 +104,7 @@ def test_the_table_of_check_is_what_it_prints_of_the_same_machine(
         (ReplicaChoice, "experts[].replica."),
         (Preference, "router.preferences.NAME."),
         (AccessSettings, "access."),
+        (TracingSettings, "tracing."),
         (KeySettings, "access.keys[]."),
         (RolloutSettings, "user_config."),
         (ChallengerSettings, "user_config.challenger."),
