@@ -19,6 +19,8 @@ import psutil
 import pytest
 import yaml
 
+from tests.online.collector import over_http
+
 ROOT = Path(__file__).parents[2]
 SERVE = Path(sys.executable).with_name("serve")
 START_TIMEOUT_S = 500
@@ -93,7 +95,14 @@ class Application:
 
 
 @pytest.fixture(scope="session")
-def application(tmp_path_factory):
+def collected():
+    """What the application's OTLP collector is sent."""
+    with over_http() as collected:
+        yield collected
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory, collected):
     config = yaml.safe_load((ROOT / "deployments/local.yaml").read_text())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -101,7 +110,10 @@ def application(tmp_path_factory):
     file = tmp_path_factory.mktemp("e2e") / "local.yaml"
     log, database = file.with_name("requests.jsonl"), f"sqlite:///{file.parent}/feedback.sqlite"
     records = {"log": str(log), "database": database, "prompts": True}
-    config["applications"][0]["args"]["records"] = records
+    config["applications"][0]["args"] |= {
+        "records": records,
+        "tracing": {"endpoint": collected.endpoint},
+    }
     file.write_text(yaml.safe_dump(config))
     output = file.with_suffix(".out").open("w+")
     process = subprocess.Popen(
