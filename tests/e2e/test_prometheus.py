@@ -24,7 +24,6 @@ RARE = {
     "pointsman_challenger_compared_total",
     "pointsman_challenger_differs_total",
     "pointsman_challenger_regret_total",
-    "pointsman_circuit_open",
     "pointsman_expert_failures_total",
     "pointsman_fallbacks_total",
     "pointsman_guarded_decisions_total",
