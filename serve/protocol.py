@@ -162,8 +162,9 @@ class Decision:
         candidates: the whole pool; those that may not be asked come last.
         router: name and version of the artifact.
         objective: the formula behind `utility`.
-        rule: the numbers behind it and the order: of the objective, its `kind` among them, of the
-            Policy (routing/choice.py), and `exchange`, what turns a tradeoff into a lambda.
+        rule: what it takes to rank the candidates anew: the objective's `kind` and numbers, those
+            of the Policy (routing/choice.py), the `pool` in its order, by which ties go, and
+            `exchange`, which turns a tradeoff into a lambda.
         previous: who answered the turn before, as far as is known.
         guarded: True where the guard put the experts' overall means in place of the router's
             predictions (routing/guard.py).

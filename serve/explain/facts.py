@@ -41,22 +41,22 @@ def why(record: Mapping[str, Any]) -> Why | None:
     """Of a record; None where nothing was decided: the client named the expert, or was refused."""
     if "rule" not in record:
         return None
-    rows, rule = record["experts"], record["rule"]
-    terms, objective, policy = _terms(record), _objective(rule), _policy(rule)
-    first = rows[0] if terms.may[0] else None
-    if first is None:
+    rule, first = record["rule"], record["experts"][0]
+    if first["barred"] is not None:
         return Why(None, [], None, _guard(record), {})
+    rows = sorted(record["experts"], key=lambda row: int(rule["pool"].index(row["id"])))
+    terms, objective, policy = _terms(rows, record), _objective(rule), _policy(rule)
     fresh = replace(terms, switch=np.zeros(len(rows)), moved=np.zeros(len(rows), bool))
     alone = rows[rank(fresh, objective, policy)[1][0]]["id"]
     return Why(
         first["id"],
-        _passed_by(rows, record),
+        _passed_by(rows, first, record),
         alone if alone != first["id"] else None,
         _guard(record),
         {
             row["id"]: least_change(terms, objective, policy, i)
             for i, row in enumerate(rows)
-            if i > 0 and terms.may[i]
+            if terms.may[i] and row is not first
         },
     )
 
@@ -74,8 +74,8 @@ def as_json(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"record": record, "why": told}
 
 
-def _terms(record: Mapping[str, Any]) -> Terms:
-    rows, previous = record["experts"], record["previous"]
+def _terms(rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> Terms:
+    previous = record["previous"]
 
     def column(name: str) -> list[Any]:
         return [row[name] for row in rows]
@@ -112,13 +112,12 @@ def _guard(record: Mapping[str, Any]) -> str | None:
 
 
 def _passed_by(
-    rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]], pick: Mapping[str, Any], record: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """The experts of more utility than the first one, and why they do not come first."""
-    pick = rows[0]
+    """The experts of more utility than the pick, and why they do not come first."""
     above = [row for row in rows if row["utility"] > pick["utility"]]
     may = [row for row in above if row["barred"] is None]
-    best = max(may, key=lambda row: float(row["utility"]), default=pick)
+    best = min(may, key=lambda row: (-row["utility"], row["cost_usd"]), default=pick)
     return [(row["id"], _reason(row, best, pick, record)) for row in above]
 
 

@@ -212,7 +212,6 @@ class Gateway:
             full = Overloaded("Every expert that is up has a full queue")
             full.retry_after_s = wait
             raise full
-        story.stages = Stages()
         ruling, seconds = await self.decide(read.query, read.request_id, story.stages)
         story.ruling, story.decided_s = ruling, seconds
         if not ruling.acting.open:

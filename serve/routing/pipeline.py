@@ -81,6 +81,11 @@ class RoutingPipeline:
         self._policy = policy or Policy()
         self._counter = counter
         self._exchange = guard.exchange if guard is not None else 1.0
+        self._fixed = {
+            **vars(self._policy),
+            "exchange": self._exchange,
+            "pool": list(predictor.experts),
+        }
         self.router = router
 
     @property
@@ -221,8 +226,7 @@ class RoutingPipeline:
 
     def _rule(self, objective: Objective) -> dict[str, Any]:
         """See Decision."""
-        numbers = {**vars(objective), **vars(self._policy)}
-        return {"kind": objective.kind, **numbers, "exchange": self._exchange}
+        return {"kind": objective.kind, **vars(objective), **self._fixed}
 
     def _with_previous(self, reading: Reading, queries: Sequence[Query]) -> list[Query]:
         """Who answered the turn before, where nobody remembers: whom it would go to now.

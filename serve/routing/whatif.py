@@ -116,15 +116,17 @@ def _lam(
     marks = [
         np.array([(free[i] - free[j]) / (dollars[i] - dollars[j])])
         for i, j in combinations(range(len(free)), 2)
-        if dollars[i] != dollars[j]
+        if abs(dollars[i] - dollars[j]) > _NARROW * max(dollars[i], dollars[j])
     ]
     last = max((float(mark[0]) for mark in marks), default=0.0)
     beyond = 2 * max(last, objective.lam) + 1  # above every crossing: as at infinity
+    most = float(dollars.max())
+    unfelt = _NARROW / most if most > 0 else _NARROW  # moves no utility by more than _NARROW
 
     def first(value: float) -> bool:
         return _is_first(terms, replace(objective, lam=value), policy, column)
 
-    found = _joined(_stretches(marks, 0.0, beyond, first))
+    found = _joined(_stretches(marks, 0.0, beyond, first, unfelt), unfelt)
     if not found:
         return None
     lam = objective.lam
@@ -143,19 +145,26 @@ def _is_first(terms: Terms, objective: Objective, policy: Policy, column: int) -
 
 
 def _stretches(
-    marks: Iterable[Doubles], low: float, high: float, first: Callable[[float], bool]
+    marks: Iterable[Doubles],
+    low: float,
+    high: float,
+    first: Callable[[float], bool],
+    unfelt: float = 0.0,
 ) -> list[tuple[float, float]]:
-    """Those between two neighbouring marks in which `first` holds, rising."""
+    """Those between two neighbouring marks in which `first` holds, rising.
+
+    One no wider than `unfelt` is of rounding alone.
+    """
     inside = {float(mark) for many in marks for mark in many if low < mark < high}
     ends = pairwise(sorted({low, high} | inside))
-    return [(a, b) for a, b in ends if b - a > _NARROW * b and first((a + b) / 2)]
+    return [(a, b) for a, b in ends if b - a > max(_NARROW * b, unfelt) and first((a + b) / 2)]
 
 
-def _joined(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+def _joined(stretches: Iterable[tuple[float, float]], unfelt: float) -> list[tuple[float, float]]:
     """Neighbours made one."""
     joined: list[tuple[float, float]] = []
     for low, high in stretches:
-        if joined and low - joined[-1][1] <= _NARROW * low:
+        if joined and low - joined[-1][1] <= max(_NARROW * low, unfelt):
             low = joined.pop()[0]
         joined.append((low, high))
     return joined

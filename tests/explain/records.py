@@ -40,6 +40,7 @@ def record(quality, usd, objective=None, policy=None, query=None, snapshot=None,
     query = query or Query("q", 10)
     made = candidates(quality, usd, objective, policy, query, snapshot)
     rule = {"kind": objective.kind, **vars(objective), **vars(policy), "exchange": 1.0}
+    rule["pool"] = [expert.id for expert in priced(usd)]
     told = {name: more.pop(name) for name in ("guarded", "novelty") if name in more}
     told |= {"rule": rule, "previous": query.previous}
     decision = Decision(made, "toy@1", objective.formula, **told)

@@ -70,7 +70,7 @@ def test_each_change_that_is_told_makes_the_decision_another_and_a_little_less_d
                 assert by_cost(change.cost_usd + A_LITTLE) != name
         if change.lam is not None:
             low, high = change.lam
-            above = low > objective.lam
+            above = abs(low - objective.lam) < abs(high - objective.lam)
             assert by_lambda(low + A_LITTLE if above else high - A_LITTLE) == name
             assert by_lambda(max(0.0, low - A_LITTLE) if above else high + A_LITTLE) != name
 
@@ -134,6 +134,20 @@ def test_who_is_between_in_utility_and_not_near_in_quality():
     reasons = dict(found.passed_by)
     assert "more than 0.1 below that of e2" in reasons["e1"]
     assert "is late" in reasons["e2"]
+
+
+def test_experts_of_the_same_utility_stand_in_the_order_of_the_pool():
+    """e0 to e2 cost nothing; e0, the pool's first, sleeps; e2 is near e1 but not near e0."""
+    found = why(
+        record(
+            [0.8, 0.76, 0.72, 0.79],
+            [0.0, 0.0, 0.0, 0.1],
+            CheapestWithin(0.3),
+            snapshot={"e0": Status(wake_s=9.0), "e1": Status(wake_s=5.0)},
+        )
+    )
+    assert found.pick == "e3"
+    assert "more than 0.05 below that of e0" in dict(found.passed_by)["e2"]
 
 
 def test_a_conversation_that_kept_its_expert_says_who_it_would_have_been():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from serve.protocol import Expert, Prediction, Query
 from serve.routing.choice import Policy
 from serve.routing.guard import Guard
-from serve.routing.objective import LinearCost
+from serve.routing.objective import LinearCost, tradeoff_of
 from serve.routing.pipeline import RoutingPipeline
 from serve.terms import Wish
 from tests.conftest import FakeEncoder
@@ -137,3 +137,22 @@ def test_tokens_are_each_experts_own(fake_encoder, pool):
     made = pipeline(fake_encoder, pool, counter=Counter()).decide([Query("four", 99)])
     tokens = {c.expert: c.input_tokens for c in made[0].candidates}
     assert tokens == {"small": 4, "large": 99}
+
+
+def test_a_decision_carries_all_that_it_takes_to_rank_anew(fake_encoder, pool):
+    made = pipeline(fake_encoder, pool, lam=3.0, guard=guard(0.1), policy=Policy(late_s=9.0))
+    query = Query("q", 10, previous="small")
+    for decision in (*made.decide([query]), made.blind(query)):
+        assert decision.rule == {
+            "kind": "linear_cost",
+            "lam": 3.0,
+            "mu": 0.0,
+            "late_s": 9.0,
+            "quality_loss": 0.05,
+            "switch_gain": 0.02,
+            "exchange": pytest.approx(1.0),
+            "pool": ["large", "small"],
+        }
+        assert decision.previous == "small"
+    (traded,) = made.decide([Query("q", 10, wish=Wish(tradeoff=0.25))])
+    assert tradeoff_of(traded.rule["lam"], traded.rule["exchange"]) == pytest.approx(0.25)

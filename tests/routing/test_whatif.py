@@ -115,7 +115,7 @@ def test_the_lambdas_that_are_told_are_the_nearest_and_end_where_it_is_said(situ
         low, high = told
         between = np.linspace(low, min(high, 2 * low + 9), 20)[1:-1]
         assert all(wins(column, lam) for lam in between)
-        near = low if low > objective.lam else high
+        near = min(told, key=lambda end: abs(end - objective.lam))
         for lam in np.linspace(objective.lam, near, 20)[1:-1]:
             assert not wins(column, lam)
         assert high != inf or wins(column, 1e6)
