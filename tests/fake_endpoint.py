@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import socket
-import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from tests.listening import listening
 
 WORDS = (
     "the",
@@ -166,15 +164,6 @@ def _error(status: int, message: str) -> JSONResponse:
 def fake_endpoint() -> Iterator[FakeEndpoint]:
     """One that listens on a free port of the loopback until the block ends."""
     fake = FakeEndpoint()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        config = uvicorn.Config(fake.app, log_level="critical", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
+    with listening(fake.app) as url:
+        fake.url = f"{url}/v1"
         yield fake
-        server.should_exit = server.force_exit = True
-        thread.join()

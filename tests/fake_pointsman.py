@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
@@ -23,6 +20,7 @@ from serve.errors import (
     Unauthorized,
 )
 from serve.online.surface import surface
+from tests.listening import listening
 
 WORDS = ["The", " <b>Danube</b>", " flows", " through", " Vienna", "."]
 QUESTION, ANSWER = "Which river flows through Vienna?", "".join(WORDS)
@@ -214,15 +212,6 @@ def _data(event: dict[str, Any]) -> str:
 def fake_pointsman() -> Iterator[FakePointsman]:
     """One that listens on a free port of the loopback until the block ends."""
     fake = FakePointsman()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(fake.app, log_level="critical", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
+    with listening(fake.app) as url:
+        fake.url = url
         yield fake
-        server.should_exit = server.force_exit = True
-        thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from functools import partial
 
 import pytest
 import ray
@@ -11,7 +12,6 @@ import yaml
 from huggingface_hub import constants
 
 from serve import ray_token
-from serve.cli import main
 from serve.online import ray_node
 from serve.sizing.asks import GIB
 
@@ -19,23 +19,12 @@ FILES = ["local.yaml", "edge.yaml", "gpu.yaml"]
 
 
 @pytest.fixture
-def check(monkeypatch, capsys, repository):
-    """Type it; the exit status, what was printed and what was complained of."""
-    monkeypatch.chdir(repository)
+def check(monkeypatch, typed):
+    """Type its words; see typed."""
     monkeypatch.setenv("RAY_ADDRESS", "local")
     # This process has imported Ray already, which has then made up its mind.
     monkeypatch.setattr(ray_token, "send_token", lambda: None)
-
-    def typed(*words):
-        monkeypatch.setattr("sys.argv", ["pointsman", "check", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = ended.code
-        return status, *capsys.readouterr()
-
-    return typed
+    return partial(typed, "check")
 
 
 @pytest.fixture

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import yaml
 
-from serve.cli import main
 from tests.explain.records import ANSWER, record
 
 
 @pytest.fixture
-def explain(monkeypatch, capsys, repository):
-    """Type it; the exit status, what was printed and what was complained of."""
-    monkeypatch.chdir(repository)
-
-    def typed(*words):
-        monkeypatch.setattr("sys.argv", ["pointsman", "explain", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = ended.code
-        return status, *capsys.readouterr()
-
-    return typed
+def explain(typed):
+    """Type its words; see typed."""
+    return partial(typed, "explain")
 
 
 @pytest.fixture
