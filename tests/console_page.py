@@ -69,12 +69,14 @@ class Console:
 
     Attributes:
         faults: the browser's errors and breaches of the content security policy.
+        refusals: answers of status 400 and more, as the browser tells of them; it may do so some
+            time after the page has shown them.
     """
 
     def __init__(self, page: Page, timeout_s: float = 10) -> None:
         self.page = page
         self.faults: list[str] = []
-        self._refused: list[str] = []
+        self.refusals: list[str] = []
         self._answer_ms = timeout_s * 1000
         page.on("console", self._logged)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -165,11 +167,6 @@ class Console:
         self.page.get_by_label("API key", exact=True).and_(self.page.locator("input")).fill(key)
         self.page.get_by_role("button", name="Use this key").click()
 
-    def refusals(self) -> list[str]:
-        """Answers of status 400 and more since the last call, as the browser tells of them."""
-        refused, self._refused = self._refused, []
-        return refused
-
     def overflow(self) -> int:
         """Pixels by which the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
@@ -180,7 +177,7 @@ class Console:
 
     def _logged(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            kept = self._refused if message.text.startswith(REFUSED) else self.faults
+            kept = self.refusals if message.text.startswith(REFUSED) else self.faults
             kept.append(message.text)
 
 

@@ -29,10 +29,11 @@ def settings():
 
 
 @pytest.fixture
-def console(chromium, fake, settings):
+def console(chromium, fake, settings, request):
     page = chromium.new_page(**settings)
     console = Console(page)
     yield console
     page.close()
     assert console.faults == []
-    assert console.refusals() == [], "this test did not expect an error"
+    if request.node.get_closest_marker("refused") is None:
+        assert console.refusals == [], "this test did not expect an error"
