@@ -18,6 +18,8 @@ settings.load_profile("pointsman")
 
 # Of whatever else runs on this machine, or was killed there, no test joins the Ray cluster.
 os.environ["RAY_ADDRESS"] = "local"
+# Ray starts its workers at nice 15: beside another test's work a replica would hardly come up.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (so spelt by Ray)
 
 
 class ToldAtOnce:
