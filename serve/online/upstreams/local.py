@@ -30,8 +30,6 @@ _GONE = (
     DeploymentUnavailableError,
     ReplicaUnavailableError,
 )
-_FATAL = (*_GONE, EngineDeadError)
-"""A process is gone: the next request would find it gone as well."""
 _KEYS = ("authorization", "x-api-key")
 _ERROR = 'data: {"error"'
 
@@ -64,8 +62,13 @@ class LocalExpert:
                 yield _item(item, call)
         except (RequestError, ExpertFailed):
             raise
+        # A process that is gone would be gone for the next request as well.
+        except _GONE as error:
+            raise ExpertFailed("lost its replica", fatal=True) from error
+        except EngineDeadError as error:
+            raise ExpertFailed("lost its engine", fatal=True) from error
         except Exception as error:  # Serve's gRPC hands on whatever the replica raised
-            raise ExpertFailed(_last_line(error), fatal=isinstance(error, _FATAL)) from error
+            raise ExpertFailed(_last_line(error)) from error
         finally:
             response.cancel()
 

@@ -9,6 +9,7 @@ import ray.exceptions
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
 from starlette.requests import Request
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from serve.errors import RequestError
 from serve.online.apis.chat import Chat
@@ -82,9 +83,13 @@ def test_an_error_event_is_a_failure_wherever_it_comes():
         ask(FakeHandle([EVENT, event]))
 
 
-def test_a_dead_process_is_fatal():
-    with pytest.raises(ExpertFailed) as caught:
-        ask(FakeHandle(EVENT, ray.exceptions.ActorDiedError()))
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ray.exceptions.ActorDiedError(), "lost its replica"), (EngineDeadError(), "lost its engine")],
+)
+def test_a_dead_process_is_fatal_and_told_in_our_own_words(error, reason):
+    with pytest.raises(ExpertFailed, match=reason) as caught:
+        ask(FakeHandle(EVENT, error))
     assert caught.value.fatal
 
 
