@@ -27,6 +27,8 @@ QUESTION, ANSWER = "Which river flows through Vienna?", "".join(WORDS)
 ADMIN, USER = "admin-key", "user-key"
 EXPERTS = {"small": (0.46, 1.0e-6), "large": (0.58, 2.4e-6), "asleep": (0.6, 9.0e-6)}
 """Predicted quality, dollars an answer; `asleep` is always barred, `small` the best single."""
+SET = 0.4
+"""The tradeoff that the settings' objective amounts to."""
 TURNS = 0.5
 """The tradeoff up to which `large` is picked."""
 
@@ -38,6 +40,7 @@ class FakePointsman:
         keys: whether a key is asked for.
         feedback: whether feedback is kept; `scores` has it by request id.
         go_on: while it is not set, a stream stops after its second word.
+        tradeoff: of the settings' objective; None: it is none.
         routed: requests that were routed: before the first the traffic has no curve.
         bodies: of chats, as they came.
         left: set once the client of a stream went before its end.
@@ -50,6 +53,7 @@ class FakePointsman:
         self.scores: dict[str, float] = {}
         self.go_on = threading.Event()
         self.go_on.set()
+        self.tradeoff: float | None = SET
         self.routed = 0
         self.bodies: list[dict[str, Any]] = []
         self.left = threading.Event()
@@ -82,6 +86,7 @@ class FakePointsman:
             "cost_usd": 1.2e-6 * self.routed,
             "saved_usd": {"best_single": -2.0e-7 * self.routed, "priciest": 7.8e-6 * self.routed},
             "best_single": "small",
+            "tradeoff": self.tradeoff,
             "priciest": "asleep",
             "experts": [
                 {
@@ -159,7 +164,7 @@ class FakePointsman:
 
 
 def _decision(body: dict[str, Any]) -> dict[str, Any]:
-    tradeoff = body["routing"].get("tradeoff", 1.0)
+    tradeoff = body["routing"].get("tradeoff", SET)
     order = ["large", "small"] if tradeoff <= TURNS else ["small", "large"]
     return {
         "router": "default@fake",

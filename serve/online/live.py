@@ -109,6 +109,7 @@ class Live:
         return {
             "router": router.router,
             "best_single": router.best_single,
+            "tradeoff": router.tradeoff,
             "guard_active": not router.trusted,
             "window": len(self._window),
             "novel": sum(seen.novel for seen in self._window),
@@ -177,6 +178,7 @@ def together(replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "router": replicas[0]["router"],
         "best_single": replicas[0]["best_single"],
         "priciest": next((one["priciest"] for one in replicas if one["priciest"]), None),
+        "tradeoff": replicas[0]["tradeoff"],
         "guard_active": replicas[0]["guard_active"],
         "ood_ratio": sum(one["novel"] for one in replicas) / window,
         "requests": sum(expert["requests"] for expert in experts),

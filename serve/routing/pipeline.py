@@ -25,7 +25,7 @@ from serve.protocol import (
 )
 from serve.routing.choice import Policy, choose
 from serve.routing.guard import Guard
-from serve.routing.objective import LinearCost, Objective, traded
+from serve.routing.objective import LinearCost, Objective, traded, tradeoff_of
 from serve.terms import Snapshot
 
 NOBODY: Snapshot = {}
@@ -104,6 +104,13 @@ class RoutingPipeline:
     def guard(self) -> Guard | None:
         """Where the best constant decides."""
         return self._guard
+
+    @property
+    def tradeoff(self) -> float | None:
+        """The wish that the objective amounts to: see traded(); None: to no tradeoff."""
+        if not isinstance(self._objective, LinearCost) or self._exchange <= 0:
+            return None
+        return tradeoff_of(self._objective.lam, self._exchange)
 
     @property
     def trusted(self) -> bool:

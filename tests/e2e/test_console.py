@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.console_page import CHROMIUM, Console, browser
 from tests.e2e.conftest import ANSWER_TIMEOUT_S, EXPERTS
@@ -35,6 +36,8 @@ def test_a_question_is_answered_and_its_choice_shown(application, console):
     said = application.live()
     (expert,) = (each for each in said["experts"] if each["id"] == answer.expert)
     assert expert["requests"] > 0 and console.rate(good=True)
+    slider = console.page.locator("#tradeoff-value")
+    expect(slider).to_have_text(f"{said['tradeoff']:.2f} as set")
 
 
 def test_the_slider_moves_along_the_curve_of_the_traffic(application, console):

@@ -32,7 +32,7 @@ def test_shares_are_of_routed_requests_and_sums_of_all(router):
     told = together([live.figures(router, DEPTHS)])
     assert told["requests"] == 11 and told["cost_usd"] == pytest.approx(5.0)
     assert told["saved_usd"] == pytest.approx({"best_single": 5.0, "priciest": 15.0})
-    assert told["priciest"] == "large"
+    assert (told["priciest"], told["tradeoff"]) == ("large", router.tradeoff)
     small = told["experts"][0]
     assert (small["id"], small["share"], small["queue_depth"]) == ("small", 0.5, 1)
     assert small["output_tokens"] == 50 and "recent" not in small

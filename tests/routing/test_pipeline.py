@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from serve.protocol import Expert, Prediction, Query
 from serve.routing.choice import Policy
 from serve.routing.guard import Guard
-from serve.routing.objective import LinearCost, tradeoff_of
+from serve.routing.objective import CheapestWithin, LinearCost, traded, tradeoff_of
 from serve.routing.pipeline import RoutingPipeline
 from serve.terms import Wish
 from tests.conftest import FakeEncoder
@@ -41,6 +41,22 @@ def guard(lower):
     two = np.array([0.2, 0.7], dtype=np.float32)  # columns large, small
     lam = np.array([0.0, 1.0], dtype=np.float32)
     return Guard(lam, lam, np.full(2, lower, np.float32), 0.9, 100, two, two * 100, two)
+
+
+@given(st.floats(0, 0.99))
+def test_the_settings_objective_is_told_as_the_tradeoff_that_asks_for_it(tradeoff):
+    experts = [Expert("small", 0.1, 0.1), Expert("large", 1.0, 1.0)]
+    lam = traded(tradeoff, guard(1).exchange).lam
+    assert pipeline(FakeEncoder(), experts, guard=guard(1), lam=lam).tradeoff == pytest.approx(
+        tradeoff
+    )
+
+
+def test_an_objective_that_is_none_has_no_tradeoff(fake_encoder, pool):
+    budget = RoutingPipeline(
+        fake_encoder, ToyPredictor(), pool, router="toy@1", objective=CheapestWithin(0.1)
+    )
+    assert budget.tradeoff is None
 
 
 def test_a_batch_is_one_pass_and_keeps_the_order(fake_encoder, pool):

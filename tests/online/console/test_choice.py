@@ -52,6 +52,38 @@ def test_the_slider_moves_the_pick_and_the_marker_along_the_traffics_curve(conso
     assert console.page.locator("#expected-share .number").all_inner_texts() == ["94 %", "6.3 %"]
 
 
+def test_the_settings_decide_until_the_slider_is_moved_and_again_after(console, fake):
+    fake.routed = 1
+    console.open(fake.url)
+    value = console.page.locator("#tradeoff-value")
+    marker = console.page.locator("#curve .marker")
+    expect(value).to_have_text("0.40 as set")
+    expect(marker).to_have_attribute("data-tradeoff", "0.4")
+    console.ask(QUESTION)
+    console.write(QUESTION)
+    console.slide(0.75)
+    expect(value).to_have_text("0.75")
+    console.ask(QUESTION)
+    console.page.get_by_role("button", name="As set").click()
+    expect(console.page.get_by_label("Quality or cost")).to_be_focused()
+    expect(value).to_have_text("0.40 as set")
+    expect(marker).to_have_attribute("data-tradeoff", "0.4")
+    console.ask(QUESTION)
+    assert [body["routing"].get("tradeoff") for body in fake.bodies] == [None, 0.75, None]
+
+
+def test_an_objective_that_is_no_tradeoff_has_no_place_on_the_curve(console, fake):
+    fake.tradeoff = None
+    fake.routed = 1
+    console.open(fake.url)
+    expect(console.page.locator("#curve .point")).to_have_count(21)
+    expect(console.page.locator("#tradeoff-value")).to_have_text("as set")
+    expect(console.page.locator("#curve .marker")).to_be_hidden()
+    console.write(QUESTION)
+    console.slide(0.75)
+    expect(console.page.locator("#curve .marker")).to_be_visible()
+
+
 def test_a_preference_or_an_expert_leaves_nothing_to_slide(console, fake):
     console.open(fake.url)
     console.choose("auto:cheap")

@@ -33,7 +33,7 @@ def test_an_answer_streams_and_tells_what_it_took(console, fake):
         "messages": [{"role": "user", "content": QUESTION}],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "routing": {"tradeoff": 0.5, "explain": True},
+        "routing": {"explain": True},
     }
 
 

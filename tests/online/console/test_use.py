@@ -39,8 +39,9 @@ def test_a_keyboard_is_enough(console, fake):
     console.answer()
     expect(console.page.locator("#question")).to_be_focused()
     console.page.locator("#tradeoff").focus()
+    expect(console.page.locator("#tradeoff-value")).to_have_text("0.40 as set")
     press("ArrowRight")
-    expect(console.page.locator("#tradeoff-value")).to_have_text("0.55")
+    expect(console.page.locator("#tradeoff-value")).to_have_text("0.45")
 
 
 @pytest.mark.parametrize("settings", [{"viewport": {"width": 360, "height": 740}}])

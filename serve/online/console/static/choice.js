@@ -12,6 +12,9 @@ export class Choice {
   #candidates;
   #question;
   #slider = at("tradeoff");
+  #asSet = at("as-set");
+  #moved = false;
+  #set = null;
   #curve = new Curve(at("curve"));
   #traffic = { requests: 0, points: [] };
   #bestSingle = null;
@@ -25,19 +28,24 @@ export class Choice {
     this.#api = api;
     this.#candidates = candidates;
     this.#question = question;
-    this.#slider.addEventListener("input", () => this.#moved());
-    this.#moved();
+    this.#slider.addEventListener("input", () => this.#move(true));
+    this.#asSet.addEventListener("click", () => {
+      this.#slider.focus();
+      this.#move(false);
+    });
+    this.#move(false);
   }
 
-  // The routing field for a model: a preference brings its own tradeoff, an expert needs none.
+  // The routing field for a model. The settings' own objective decides until the slider is moved;
+  // a preference brings its own tradeoff, an expert needs none.
   routing(model) {
-    return model === "auto" ? { tradeoff: Number(this.#slider.value) } : {};
+    return model === "auto" && this.#moved ? { tradeoff: Number(this.#slider.value) } : {};
   }
 
   // Another question or model is there to be asked.
   changed() {
     this.#another = true;
-    this.#slider.disabled = this.#question().model !== "auto";
+    this.#slider.disabled = this.#asSet.disabled = this.#question().model !== "auto";
     this.#soon();
   }
 
@@ -52,15 +60,29 @@ export class Choice {
   heard(live) {
     this.#traffic = live?.curve ?? { requests: 0, points: [] };
     this.#bestSingle = live?.best_single ?? null;
+    this.#set = live?.tradeoff ?? null;
+    this.#place();
     this.#show();
   }
 
-  #moved() {
-    const value = Number(this.#slider.value);
-    at("tradeoff-value").textContent = value.toFixed(2);
-    this.#slider.setAttribute("aria-valuetext", `${value.toFixed(2)}, from quality 0 to cost 1`);
+  // Args: whether to a place of its own, or back to where the settings are.
+  #move(own) {
+    this.#moved = own;
+    this.#asSet.hidden = !own;
+    this.#place();
     this.#show();
     this.#soon();
+  }
+
+  #place() {
+    if (!this.#moved && this.#set !== null) this.#slider.value = this.#set;
+    const value = this.#moved ? Number(this.#slider.value) : this.#set;
+    const told = value === null ? "" : value.toFixed(2);
+    at("tradeoff-value").textContent = this.#moved ? told : `${told} as set`.trim();
+    this.#slider.setAttribute(
+      "aria-valuetext",
+      this.#moved ? `${told}, from quality 0 to cost 1` : "as the settings say",
+    );
   }
 
   #soon() {
@@ -129,7 +151,7 @@ export class Choice {
           (alone.length > 0
             ? "This is the curve of your question alone."
             : "With a question, its own curve is drawn here.");
-    const here = nearest(points, Number(this.#slider.value));
+    const here = nearest(points, this.#moved ? Number(this.#slider.value) : this.#set);
     this.#curve.show(points, here);
     at("expected").replaceChildren(...(here ? expected(here) : []));
     at("expected-share").replaceChildren(...(here ? shares(here.share) : []));
@@ -137,6 +159,7 @@ export class Choice {
 }
 
 function nearest(points, tradeoff) {
+  if (tradeoff === null) return null;
   const apart = (point) => Math.abs(point.tradeoff - tradeoff);
   return points.reduce((best, p) => (best === null || apart(p) < apart(best) ? p : best), null);
 }
