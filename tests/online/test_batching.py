@@ -18,7 +18,7 @@ from tests.routing.test_pipeline import guard, pipeline
 
 
 def test_a_model_that_hangs_costs_its_batch_and_no_other(monkeypatch, fake_encoder, pool):
-    monkeypatch.setattr(batching, "LOST_S", 0.2)
+    monkeypatch.setattr(batching, "LOST_S", 1.0)
     release, hang = threading.Event(), [True]
     made = pipeline(fake_encoder, pool, guard=guard(0.01))
     encode = fake_encoder.encode

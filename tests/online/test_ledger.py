@@ -11,6 +11,7 @@ from serve.online.access import Caller, Limits
 from serve.online.counters import Total, in_memory
 from serve.online.ledger import Ledger
 from tests.online.clock import fake_clock
+from tests.waiting import seen
 
 LIMITED = Caller("alice", limits=Limits(requests_per_minute=2, tokens_per_minute=1000))
 TOTAL = Total(1, 7, 5, 0.25, 0.5, 0.125)
@@ -128,8 +129,7 @@ def test_what_answers_took_is_sent_soon_in_one_batch_and_told_by_day(telemetry, 
             ledger.charge(LIMITED, "small", TOTAL)
         ledger.charge(Caller("bob"), "large", TOTAL)
         assert counters.calls == 0
-        await asyncio.sleep(0.2)
-        assert counters.calls == 1
+        await seen(lambda: counters.calls == 1)
         ledger.charge(LIMITED, "small", TOTAL)  # the sender starts anew
         return await ledger.usage(1), await ledger.usage(1, "bob")
 
@@ -173,12 +173,13 @@ def test_what_could_not_be_sent_is_kept_and_sent_later(telemetry, monkeypatch):
     async def run():
         ledger = Ledger(counters, telemetry)
         ledger.charge(LIMITED, "small", TOTAL)
-        await asyncio.sleep(0.1)
+        await seen(lambda: telemetry.lost >= 2)
         ledger.charge(LIMITED, "small", TOTAL)
         with pytest.raises(LedgerUnavailable):
             await ledger.usage(1)
         counters.broken = False
-        await asyncio.sleep(0.1)
+        lost = counters.calls
+        await seen(lambda: counters.calls > lost)
         return await ledger.usage(1)
 
     assert asyncio.run(run())[0]["requests"] == 2

@@ -53,7 +53,7 @@ def took(said):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(promote, "POLL_S", 0.0)
-    monkeypatch.setattr(promote, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(promote, "TIMEOUT_S", 1.0)
 
 
 def test_an_artifact_that_serves_takes_the_challengers_seat_away(tmp_path):

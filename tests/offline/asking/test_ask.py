@@ -91,24 +91,21 @@ def test_a_stream_of_garbage_is_a_reason_not_a_crash(endpoint, model):
 
 
 def test_a_hanging_expert_holds_up_only_itself_and_is_given_up(endpoint):
-    started, good = time.monotonic(), []
+    started = time.monotonic()
     jobs = [(prompt, expert) for prompt in prompts(60) for expert in ("hanging", "good")]
     kept = []
-
-    def keep(given):
-        kept.append(given)
-        if given.expert == "good":
-            good.append(time.monotonic() - started)
-
-    ask_all(jobs, Endpoint(endpoint.url), Limits(concurrency=4, timeout_s=1, tries=1), keep)
+    ask_all(jobs, Endpoint(endpoint.url), Limits(concurrency=4, timeout_s=1, tries=1), kept.append)
+    took = time.monotonic() - started
     hanging = [a for a in kept if a.expert == "hanging"]
     assert all(a.error for a in hanging) and len(hanging) == 60
     waited = sum(a.error == "no answer within 1 s" for a in hanging)
     assert GIVE_UP <= waited < GIVE_UP + 4  # those that were under way
     given_up = "given up after 8 in a row: no answer within 1 s"
     assert waited + sum(a.error == given_up for a in hanging) == 60
-    assert len(good) == 60 and max(good) < 2.5
-    assert time.monotonic() - started < 5
+    last_good = max(i for i, a in enumerate(kept) if a.expert == "good")
+    last_waited = max(i for i, a in enumerate(kept) if a.error == "no answer within 1 s")
+    assert len(kept) == 120 and last_good < last_waited
+    assert took < 60 / 4  # what all of them would have waited for
 
 
 def test_a_broken_expert_costs_its_own_cells(endpoint):

@@ -15,6 +15,7 @@ from serve.errors import RequestError, SettingsError
 from serve.online.apis.chat import Chat
 from serve.online.upstreams.base import Call, ExpertFailed
 from serve.online.upstreams.remote import RemoteExpert
+from tests.waiting import seen
 
 CHUNK = {"model": "theirs", "choices": [{"index": 0, "delta": {"content": "é"}}]}
 EVENT = f"data: {json.dumps(CHUNK)}\n\n".encode()
@@ -70,7 +71,7 @@ async def ask(cloud, *, stream=True, take=None, monkeypatch=None):
                 break
     finally:
         await answer.aclose()
-        await asyncio.sleep(0.05)
+        await seen(lambda: cloud.gone or not cloud.hang)
         await expert._http().close()
         await runner.cleanup()
     return items
