@@ -53,7 +53,10 @@ UNREADABLE = (
     RecursionError,
     NotImplementedError,
 )
-"""What vLLM's reading of an odd request raises; a failing engine has errors of its own."""
+"""What vLLM's reading of an odd request raises; a failing engine has errors of its own.
+
+It says NotImplementedError of embeddings where it wants text, as with beam search.
+"""
 
 
 class Whole(RootModel[dict[str, Any]]):

@@ -155,7 +155,10 @@ def test_the_engines_own_failure_is_raised():
         answer(Serving(OSError("boom")), "messages", messages())
 
 
-@pytest.mark.parametrize("error", [KeyError("role"), TypeError("odd"), RecursionError("deep")])
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("role"), TypeError("odd"), RecursionError("deep"), NotImplementedError("embeddings")],
+)
 def test_a_request_that_vllm_stumbles_over_is_the_requests_fault(error):
     (told,) = answer(Serving(error), "messages", messages())
     assert told.error.code == 400 and str(error) in told.error.message

@@ -39,7 +39,7 @@ export class Choice {
   // The routing field for a model. The settings' own objective decides until the slider is moved;
   // a preference brings its own tradeoff, an expert needs none.
   routing(model) {
-    return model === "auto" && this.#moved ? { tradeoff: Number(this.#slider.value) } : {};
+    return model === "auto" && this.#moved ? { tradeoff: this.#tradeoff } : {};
   }
 
   // Another question or model is there to be asked.
@@ -74,10 +74,14 @@ export class Choice {
     this.#soon();
   }
 
+  // Of the next question to auto; null: the settings' objective is none, or not known.
+  get #tradeoff() {
+    return this.#moved ? Number(this.#slider.value) : this.#set;
+  }
+
   #place() {
     if (!this.#moved && this.#set !== null) this.#slider.value = this.#set;
-    const value = this.#moved ? Number(this.#slider.value) : this.#set;
-    const told = value === null ? "" : value.toFixed(2);
+    const told = this.#tradeoff?.toFixed(2) ?? "";
     at("tradeoff-value").textContent = this.#moved ? told : `${told} as set`.trim();
     this.#slider.setAttribute(
       "aria-valuetext",
@@ -151,7 +155,7 @@ export class Choice {
           (alone.length > 0
             ? "This is the curve of your question alone."
             : "With a question, its own curve is drawn here.");
-    const here = nearest(points, this.#moved ? Number(this.#slider.value) : this.#set);
+    const here = nearest(points, this.#tradeoff);
     this.#curve.show(points, here);
     at("expected").replaceChildren(...(here ? expected(here) : []));
     at("expected-share").replaceChildren(...(here ? shares(here.share) : []));
